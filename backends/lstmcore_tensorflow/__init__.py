@@ -1,0 +1,29 @@
+"""lstmcore on TensorFlow. Importing this module does not import tensorflow."""
+
+from __future__ import annotations
+
+from lstmcore.contract import Backend
+from lstmcore.hookspecs import BackendPlugin, hookimpl
+
+WRITTEN_FOR = 1
+
+
+def _load() -> type[Backend]:
+    import os
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its start-up notes are not the user's business
+    from lstmcore_tensorflow.backend import TensorflowBackend
+
+    return TensorflowBackend
+
+
+@hookimpl
+def lstmcore_backend() -> BackendPlugin:
+    return BackendPlugin(
+        name="tensorflow",
+        load=_load,
+        api_version=WRITTEN_FOR,
+        requires=("tensorflow",),
+        distribution="tensorflow",
+        install='pip install "lstmcore[tensorflow]"',
+    )

@@ -1,0 +1,84 @@
+"""The activation functions in TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import tensorflow as tf
+
+from lstmcore.activations import Function
+
+Tensor = Any  # tensorflow ships no type information
+
+
+def relu(x: Tensor, negative_slope: float, max_value: float | None, threshold: float) -> Tensor:
+    y = tf.where(x <= threshold, negative_slope * (x - threshold), x)
+    return y if max_value is None else tf.minimum(y, tf.cast(max_value, x.dtype))
+
+
+def glu(x: Tensor, axis: int) -> Tensor:
+    value, gate = tf.split(x, 2, axis)
+    return value * tf.sigmoid(gate)
+
+
+def sparsemax(x: Tensor, axis: int) -> Tensor:
+    rank = x.shape.rank
+    swap = [*range(rank)]
+    swap[axis], swap[-1] = swap[-1], swap[axis]
+    z = tf.transpose(x, swap)
+    ordered = tf.sort(z, direction="DESCENDING")
+    excess = tf.cumsum(ordered, -1) - 1
+    places = tf.range(1, tf.shape(z)[-1] + 1)
+    inside = tf.cast(ordered * tf.cast(places, x.dtype) > excess, tf.int32)
+    support = tf.maximum(tf.reduce_sum(inside, -1, keepdims=True), 1)
+    tau = tf.gather(excess, support - 1, batch_dims=rank - 1) / tf.cast(support, x.dtype)
+    return tf.transpose(tf.maximum(z - tau, 0), swap)
+
+
+def zero_where(condition: Tensor, x: Tensor) -> Tensor:
+    return tf.where(condition, tf.zeros_like(x), x)
+
+
+FUNCTIONS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
+    {
+        "celu": lambda x, alpha: tf.maximum(x, 0) + alpha * tf.math.expm1(tf.minimum(x, 0) / alpha),
+        "elu": lambda x, alpha: tf.where(x >= 0, x, alpha * tf.math.expm1(tf.minimum(x, 0))),
+        "exponential": tf.exp,
+        "gelu": lambda x, approximate: tf.nn.gelu(x, approximate),
+        "glu": glu,
+        "hard_shrink": lambda x, threshold: zero_where(tf.abs(x) <= threshold, x),
+        "hard_sigmoid": lambda x: tf.clip_by_value(x / 6 + 0.5, 0, 1),
+        "hard_sigmoid_0_2": lambda x: tf.clip_by_value(0.2 * x + 0.5, 0, 1),
+        "hard_silu": lambda x: x * tf.clip_by_value(x / 6 + 0.5, 0, 1),
+        "hard_tanh": lambda x: tf.clip_by_value(x, -1, 1),
+        "leaky_relu": lambda x, negative_slope: tf.where(x >= 0, x, negative_slope * x),
+        "linear": lambda x: x,
+        "log_sigmoid": tf.math.log_sigmoid,
+        "log_softmax": lambda x, axis: tf.nn.log_softmax(x, axis),
+        "mish": lambda x: x * tf.tanh(tf.math.softplus(x)),
+        "relu": relu,
+        "relu6": lambda x: tf.clip_by_value(x, 0, 6),
+        "selu": tf.nn.selu,
+        "sigmoid": tf.sigmoid,
+        "silu": lambda x: x * tf.sigmoid(x),
+        "soft_shrink": lambda x, threshold: x - tf.clip_by_value(x, -threshold, threshold),
+        "softmax": lambda x, axis: tf.nn.softmax(x, axis),
+        "softplus": tf.math.softplus,
+        "softsign": tf.nn.softsign,
+        "sparse_plus": lambda x: tf.where(x >= 1, x, tf.square(tf.maximum(x, -1) + 1) / 4),
+        "sparse_sigmoid": lambda x: tf.clip_by_value((x + 1) / 2, 0, 1),
+        "sparsemax": sparsemax,
+        "squareplus": lambda x, b: (x + tf.sqrt(tf.square(x) + b)) / 2,
+        "tanh": tf.tanh,
+        "tanh_shrink": lambda x: x - tf.tanh(x),
+        "threshold": lambda x, threshold, default_value: tf.where(
+            x <= threshold, tf.fill(tf.shape(x), tf.cast(default_value, x.dtype)), x
+        ),
+    }
+)
+
+
+def apply(function: Function, x: Tensor) -> Tensor:
+    return FUNCTIONS[function.name](x, **function.parameters)

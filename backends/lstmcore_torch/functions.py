@@ -1,0 +1,78 @@
+"""The activation functions in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lstmcore.activations import Function
+
+
+def softplus(x: Tensor) -> Tensor:
+    # F.softplus turns into the identity above a threshold, which float64 can see.
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
+def relu(x: Tensor, negative_slope: float, max_value: float | None, threshold: float) -> Tensor:
+    if threshold == 0:
+        y = F.leaky_relu(x, negative_slope) if negative_slope else torch.relu(x)
+    else:
+        y = torch.where(x <= threshold, negative_slope * (x - threshold), x)
+    return y if max_value is None else y.clamp(max=max_value)
+
+
+def sparsemax(x: Tensor, axis: int) -> Tensor:
+    z = x.movedim(axis, -1)
+    ordered = z.sort(-1, descending=True).values
+    excess = ordered.cumsum(-1) - 1
+    rank = torch.arange(1, z.shape[-1] + 1, dtype=x.dtype, device=x.device)
+    support = (ordered * rank > excess).sum(-1, keepdim=True).clamp(min=1)
+    tau = excess.gather(-1, support - 1) / support
+    return (z - tau).clamp(min=0).movedim(-1, axis)
+
+
+FUNCTIONS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
+    {
+        "celu": lambda x, alpha: F.celu(x, alpha),
+        "elu": lambda x, alpha: F.elu(x, alpha),
+        "exponential": torch.exp,
+        "gelu": lambda x, approximate: F.gelu(x, approximate="tanh" if approximate else "none"),
+        "glu": lambda x, axis: F.glu(x, axis),
+        "hard_shrink": lambda x, threshold: F.hardshrink(x, threshold),
+        "hard_sigmoid": F.hardsigmoid,
+        "hard_sigmoid_0_2": lambda x: (0.2 * x + 0.5).clamp(0, 1),
+        "hard_silu": F.hardswish,
+        "hard_tanh": F.hardtanh,
+        "leaky_relu": lambda x, negative_slope: F.leaky_relu(x, negative_slope),
+        "linear": lambda x: x,
+        "log_sigmoid": lambda x: -softplus(-x),
+        "log_softmax": lambda x, axis: torch.log_softmax(x, axis),
+        "mish": lambda x: x * torch.tanh(softplus(x)),
+        "relu": relu,
+        "relu6": F.relu6,
+        "selu": torch.selu,
+        "sigmoid": torch.sigmoid,
+        "silu": F.silu,
+        "soft_shrink": lambda x, threshold: F.softshrink(x, threshold),
+        "softmax": lambda x, axis: torch.softmax(x, axis),
+        "softplus": softplus,
+        "softsign": F.softsign,
+        "sparse_plus": lambda x: torch.where(x >= 1, x, (x.clamp(min=-1) + 1).square() / 4),
+        "sparse_sigmoid": lambda x: ((x + 1) / 2).clamp(0, 1),
+        "sparsemax": sparsemax,
+        "squareplus": lambda x, b: (x + (x.square() + b).sqrt()) / 2,
+        "tanh": torch.tanh,
+        "tanh_shrink": F.tanhshrink,
+        "threshold": lambda x, threshold, default_value: torch.where(
+            x <= threshold, torch.full_like(x, default_value), x
+        ),
+    }
+)
+
+
+def apply(function: Function, x: Tensor) -> Tensor:
+    return FUNCTIONS[function.name](x, **function.parameters)

@@ -1,0 +1,147 @@
+"""What a backend is. The normative text with an example is ``docs/backend-contract.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from lstmcore.errors import DeviceError, UnsupportedOp
+from lstmcore.ops import Op, Tensor
+from lstmcore.program import Node, Program
+
+API_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of one node before it runs; kernels are chosen by it, once.
+
+    ``inputs`` has an entry per input of the op, None for an absent optional one.
+    """
+
+    inputs: tuple[Tensor | None, ...]
+    masked: bool
+    dtype: str
+    device: str
+    training: bool = False
+
+
+def always(op: Op, facts: Facts) -> bool:
+    """any options"""
+    return True
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One way to execute one op on one backend.
+
+    ``run(op, weights, *inputs) -> outputs`` is pure: tensors in, a tuple of tensors out.
+    ``when(op, facts)`` says whether it can; the first line of its docstring completes "needs ...".
+    ``pull(op, weights, *inputs) -> outputs, vjp`` is for backends without automatic differentiation.
+    """
+
+    name: str
+    run: Callable[..., tuple[Any, ...]]
+    when: Callable[[Any, Facts], bool] = always
+    pull: Callable[..., tuple[tuple[Any, ...], Callable[..., Any]]] | None = None
+
+    @property
+    def needs(self) -> str:
+        """The condition in words."""
+        text = (self.when.__doc__ or getattr(self.when, "__name__", "its condition")).strip()
+        return text.splitlines()[0].rstrip(".")
+
+
+class Backend:
+    """Base of all backends: a table of kernels and two conversions.
+
+    One instance serves one device; ``devices()`` lists those present, the default first.
+    """
+
+    name: ClassVar[str] = ""
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64")
+    kernels: ClassVar[Mapping[type[Op], tuple[Kernel, ...]]] = MappingProxyType({})
+
+    def __init__(self, device: str | None = None) -> None:
+        present = self.devices()
+        self.device = present[0] if device is None else self.find_device(device, present)
+
+    @classmethod
+    def devices(cls) -> tuple[str, ...]:
+        """The devices present, the default first."""
+        return ("cpu",)
+
+    @classmethod
+    def find_device(cls, wanted: str, present: Sequence[str]) -> str:
+        """The device called ``wanted``; ``"cuda"`` also finds ``"cuda:0"``."""
+        for device in present:
+            if wanted.lower() in (device, device.removesuffix(":0")):
+                return device
+        raise DeviceError(f"backend {cls.name!r} has no device {wanted!r} here. Present: {', '.join(present)}.")
+
+    def tensor(self, array: Any) -> Any:
+        """A NumPy array as this engine's tensor on this device; float, int32 or bool. May share memory."""
+        raise NotImplementedError
+
+    def numpy(self, tensor: Any) -> Any:
+        """The way back. May share memory."""
+        raise NotImplementedError
+
+    def compile(self, function: Callable[..., Any], program: Program, dtype: str) -> Callable[..., Any]:
+        """Makes ``function(weights, values) -> (outputs, carries)``, dicts of tensors, fast to call again."""
+        return function
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The kernel chosen for a node, and why those before it in the table were not."""
+
+    node: Node
+    kernel: Kernel
+    passed_over: tuple[Kernel, ...] = field(default=())
+
+    def __str__(self) -> str:
+        reasons = [f"not {kernel.name!r}: needs {kernel.needs}" for kernel in self.passed_over]
+        if self.kernel.when is not always:
+            reasons.insert(0, f"holds: {self.kernel.needs}")
+        return f"{self.kernel.name}" + (f"  ({'; '.join(reasons)})" if reasons else "")
+
+
+def choose(backend: Backend, program: Program, dtype: str, training: bool = False) -> tuple[Choice, ...]:
+    """The first kernel in the backend's table that can run each node.
+
+    UnsupportedOp names the op, its options and what would be needed.
+    """
+    if dtype not in backend.dtypes:
+        raise UnsupportedOp(f"backend {backend.name!r} computes in {', '.join(backend.dtypes)}; asked for {dtype}")
+    return tuple(_choose(backend, node, _facts(backend, program, node, dtype, training)) for node in program.nodes)
+
+
+def _facts(backend: Backend, program: Program, node: Node, dtype: str, training: bool) -> Facts:
+    inputs = tuple(None if name is None else program.values[name] for name in node.inputs)
+    ports = dict(zip((*node.op.inputs, *node.op.optional), inputs, strict=True))
+    return Facts(inputs, ports.get("mask") is not None, dtype, backend.device, training)
+
+
+def _choose(backend: Backend, node: Node, facts: Facts) -> Choice:
+    candidates = backend.kernels.get(type(node.op), ())
+    for k, kernel in enumerate(candidates):
+        if kernel.when(node.op, facts):
+            return Choice(node, kernel, candidates[:k])
+    if not candidates:
+        known = ", ".join(sorted(op.__name__ for op in backend.kernels))
+        why = f"it has no kernel for {type(node.op).__name__}. It has: {known}."
+    else:
+        why = "; ".join(f"kernel {kernel.name!r} needs {kernel.needs}" for kernel in candidates) + "."
+    masked = " with a mask" if facts.masked else ""
+    raise UnsupportedOp(f"backend {backend.name!r} cannot run {node.op}{masked} (node {node.name!r}): {why}")
+
+
+def capabilities(backend: Backend | type[Backend]) -> dict[str, Any]:
+    """What follows from the table: the ops with their kernels, the dtypes, whether it can train by itself."""
+    return {
+        "ops": {op.__name__: [kernel.name for kernel in table] for op, table in backend.kernels.items()},
+        "dtypes": list(backend.dtypes),
+    }

@@ -1,0 +1,101 @@
+"""Every exception lstmcore raises by itself.
+
+::
+
+    LstmcoreError
+    ├── SpecError (ValueError)            a layer, a model or a program is described wrongly
+    ├── InputError (ValueError)           data handed to a model does not fit it
+    ├── WeightsError (ValueError)         arrays handed to a model are not its weights
+    ├── FileError (ValueError)            a file cannot be used
+    │   ├── DamagedFileError              truncated, altered, or not what its header says
+    │   ├── ForeignFileError              whole, but of another format
+    │   ├── FileVersionError              written by a version this one cannot read
+    │   └── WeightsMismatchError          whole, but for another model: names, shapes, dtypes
+    ├── DatasetError (OSError)            a data set is not there, or is not what it should be
+    └── BackendError (RuntimeError)       an engine cannot be used
+        ├── UnknownBackendError (also ValueError)   no plugin has that name
+        ├── MissingBackendError           its framework is not installed
+        ├── BrokenBackendError            its plugin does not load, or breaks the contract
+        ├── DeviceError (also ValueError) it has no such device
+        └── UnsupportedOp (also NotImplementedError)   it cannot run this op with these options
+
+Messages say what was given, what was expected and what to do. Exceptions of other libraries pass
+through as they are.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LstmcoreError(Exception):
+    """Base of all of the above."""
+
+
+class SpecError(LstmcoreError, ValueError):
+    """A layer, a model or a program is described wrongly."""
+
+
+class InputError(LstmcoreError, ValueError):
+    """Data handed to a model does not fit it."""
+
+
+class WeightsError(LstmcoreError, ValueError):
+    """Arrays handed to a model are not its weights."""
+
+
+class FileError(LstmcoreError, ValueError):
+    """A file cannot be used."""
+
+
+class DamagedFileError(FileError):
+    """A file is truncated, altered, or not what its own header says."""
+
+
+class ForeignFileError(FileError):
+    """A file is whole, but of another format than the one asked for."""
+
+
+class FileVersionError(FileError):
+    """A file was written by a version that this one cannot read."""
+
+
+class WeightsMismatchError(FileError):
+    """A weight file is whole, but for another model."""
+
+
+class DatasetError(LstmcoreError, OSError):
+    """A data set is not there, or is not what it should be."""
+
+
+class BackendError(LstmcoreError, RuntimeError):
+    """An engine cannot be used."""
+
+
+class UnknownBackendError(BackendError, ValueError):
+    """No plugin has that name."""
+
+
+class MissingBackendError(BackendError):
+    """The framework that a backend needs is not installed."""
+
+
+class BrokenBackendError(BackendError):
+    """A backend's plugin does not load, or breaks the contract."""
+
+
+class DeviceError(BackendError, ValueError):
+    """A backend has no such device."""
+
+
+class UnsupportedOp(BackendError, NotImplementedError):  # noqa: N818  the name is public
+    """A backend cannot run an op with the options given."""
+
+
+def near(name: object, known: Iterable[str]) -> str:
+    """The end of an "unknown name" message: near misses first, then all that is known."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
+    hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+    return f"{hint} Known: {', '.join(names) or 'none'}."

@@ -1,0 +1,208 @@
+"""InputLayer, Dense, Activation, Dropout, Flatten, Embedding: arguments and numbers of Keras 3.15."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lstmcore import ops
+from lstmcore.activations import LINEAR, Function
+from lstmcore.constraints import Constraint
+from lstmcore.errors import SpecError
+from lstmcore.initializers import Constant, Initializer
+from lstmcore.layers import options
+from lstmcore.layers.base import Array, Layer, Lowered
+from lstmcore.layers.options import option
+from lstmcore.ops import Kind, Shape
+from lstmcore.program import Builder, Value
+from lstmcore.regularizers import Regularizer
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class InputLayer(Layer):
+    """What a model is fed: ``shape`` without the batch axis, or ``batch_shape`` with it.
+
+    None stands for a length that may vary. ``dtype`` names an integer dtype for token ids.
+    """
+
+    input_kind: ClassVar[Kind | None] = None
+
+    shape: Shape | None = option(options.SHAPE, None, config=False)
+    dtype: str | None = option(options.INPUT_DTYPE, None, kw_only=True)
+    sparse: bool | None = option(options.choice(False, None), None, kw_only=True)
+    ragged: bool | None = option(options.choice(False, None), None, kw_only=True)
+    batch_shape: Shape | None = option(options.SHAPE, None, kw_only=True)
+    optional: bool = option(options.choice(False), False, kw_only=True)
+    trainable: bool = option(options.FLAG, True, config=False, kw_only=True)
+
+    def check(self) -> None:
+        given = [s for s in (self.shape, self.batch_shape, self.input_shape, self.batch_input_shape) if s is not None]
+        if len(given) != 1 or (self.batch_size is not None and self.batch_shape is not None):
+            raise SpecError(f"{self._owner()}: give one of shape (without batch) and batch_shape (with it)")
+        batch = self.batch_size[0] if isinstance(self.batch_size, tuple) else None
+        full = self.batch_shape or self.batch_input_shape or (batch, *given[0])
+        for name, value in (("batch_shape", full), ("shape", full[1:]), ("sparse", False), ("ragged", False)):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "dtype", self.dtype or "float32")
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of number it declares."""
+        name = self.dtype or "float32"
+        return "float" if name in options.FLOATS else "bool" if name == "bool" else "int"
+
+
+def Input(  # noqa: N802  Keras' name
+    shape: Any = None,
+    batch_size: int | None = None,
+    dtype: Any = None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
+    batch_shape: Any = None,
+    name: str | None = None,
+    optional: bool = False,
+) -> InputLayer:
+    """What a model is fed; the first entry of a Sequential. ``Input((13, 5))``: 13 steps of 5 features."""
+    return InputLayer(
+        shape,
+        batch_size=batch_size,
+        dtype=dtype,
+        sparse=sparse,
+        ragged=ragged,
+        batch_shape=batch_shape,
+        optional=optional,
+        name=name,
+    )
+
+
+def activated(build: Builder, function: Function, x: Value) -> Value:
+    """``function(x)``; no node where it is linear."""
+    return x if function == LINEAR else build.op(ops.Activate(function), x, name=function.name)[0]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dense(Layer):
+    """``activation(x @ kernel + bias)`` over the last axis: (batch, ..., features) -> (batch, ..., units)."""
+
+    initializers: ClassVar[Mapping[str, str]] = {"kernel": "kernel_initializer", "bias": "bias_initializer"}
+
+    units: int = option(options.POSITIVE)
+    activation: Function = option(options.ACTIVATION, None)
+    use_bias: bool = option(options.FLAG, True)
+    kernel_initializer: Initializer = option(options.INITIALIZER, "glorot_uniform")
+    bias_initializer: Initializer = option(options.INITIALIZER, "zeros")
+    kernel_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    bias_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None, omit=True)
+    kernel_constraint: Constraint | None = option(options.CONSTRAINT, None)
+    bias_constraint: Constraint | None = option(options.CONSTRAINT, None)
+    lora_rank: None = option(options.ABSENT, None, config=False)
+    lora_alpha: None = option(options.ABSENT, None, config=False)
+    quantization_config: None = option(options.ABSENT, None)
+
+    def op(self) -> ops.Affine:
+        return ops.Affine(self.units, self.use_bias)
+
+    def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
+        (y,) = build.op(self.op(), x)
+        return (activated(build, self.activation, y),), mask
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Activation(Layer):
+    """An activation function by itself; shape as the input's."""
+
+    activation: Function = option(options.ACTIVATION)
+    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None, omit=True, kw_only=True)
+
+    def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
+        return (activated(build, self.activation, x),), mask
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dropout(Layer):
+    """In training, zeroes a share ``rate`` of its inputs and scales the rest by 1 / (1 - rate)."""
+
+    input_kind: ClassVar[Kind | None] = None
+
+    rate: float = option(options.RATE)
+    noise_shape: tuple[int | None, ...] | None = option(options.NOISE_SHAPE, None)
+    seed: Any = option(options.SEED, None)
+    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None, omit=True, kw_only=True)
+
+    def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
+        build.note(f"{build.path('')[:-1]}: dropout of rate {self.rate} acts in training only")
+        return (x,), mask
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Flatten(Layer):
+    """(batch, a, b, ...) -> (batch, a b ...), row by row; it ends a mask."""
+
+    input_kind: ClassVar[Kind | None] = None
+
+    data_format: str = option(options.choice("channels_last", "channels_first", None), None)
+    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None, omit=True, kw_only=True)
+
+    def check(self) -> None:
+        object.__setattr__(self, "data_format", self.data_format or "channels_last")
+
+    def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
+        rank = len(x.shape)
+        if self.data_format == "channels_first" and rank > 2:
+            (x,) = build.op(ops.Transpose((0, *range(2, rank), 1)), x, name="channels_last")
+        (y,) = build.op(ops.Reshape((-1,) if None in x.shape[1:] else (_count(x.shape[1:]),)), x)
+        return (y,), None
+
+
+def _count(shape: Shape) -> int:
+    count = 1
+    for length in shape:
+        count *= length or 0
+    return count
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Embedding(Layer):
+    """A row of a table per token id: int (batch, ...) -> (batch, ..., output_dim).
+
+    Ids outside [0, input_dim) are an InputError on every engine. With ``mask_zero``, id 0 is padding:
+    its positions are masked for the layers that follow. ``weights=[table]`` gives the table to start from.
+    """
+
+    input_kind: ClassVar[Kind | None] = "int"
+    initializers: ClassVar[Mapping[str, str]] = {"embeddings": "embeddings_initializer"}
+    spellings: ClassVar[Mapping[str, str]] = {"weights": "initial_weights"}
+
+    input_dim: int = option(options.POSITIVE)
+    output_dim: int = option(options.POSITIVE)
+    embeddings_initializer: Initializer = option(options.INITIALIZER, "uniform")
+    embeddings_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    embeddings_constraint: Constraint | None = option(options.CONSTRAINT, None)
+    mask_zero: bool = option(options.FLAG, False)
+    initial_weights: list[Array] | None = option(options.ARRAYS, None, config=False)
+    lora_rank: None = option(options.ABSENT, None, config=False)
+    lora_alpha: None = option(options.ABSENT, None, config=False)
+    quantization_config: None = option(options.ABSENT, None)
+    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None, kw_only=True)
+
+    def check(self) -> None:
+        shapes = [array.shape for array in self.initial_weights or []]
+        if self.initial_weights is not None and shapes != [(self.input_dim, self.output_dim)]:
+            raise SpecError(
+                f"{self._owner()}: weights of shapes {shapes}; expected one of shape {(self.input_dim, self.output_dim)}"
+            )
+
+    def op(self) -> ops.Embed:
+        return ops.Embed(self.input_dim, self.output_dim)
+
+    def initializer(self, weight: str) -> Initializer:
+        return Constant(self.initial_weights[0]) if self.initial_weights else self.embeddings_initializer
+
+    def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
+        build.limit(x, self.input_dim)
+        (y,) = build.op(self.op(), x)
+        if self.mask_zero:
+            (mask,) = build.op(ops.NotEqual(0), x, name="mask")
+        return (y,), mask

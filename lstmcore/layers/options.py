@@ -1,0 +1,157 @@
+"""The kinds of option a layer can have: how each is checked, and how it is written to a config.
+
+A layer declares ``units: int = option(POSITIVE)``; checks, ``get_config`` and ``from_config`` follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lstmcore import activations, configs, constraints, initializers, regularizers
+from lstmcore.errors import SpecError
+from lstmcore.random import SeedGenerator, check_seed
+
+
+def _as_is(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True)
+class Option:
+    """One kind: ``read`` checks and normalises (ValueError or SpecError), ``write`` gives the JSON value."""
+
+    expected: str
+    read: Callable[[Any], Any]
+    write: Callable[[Any], Any] = _as_is
+
+
+def option(kind: Option, default: Any = MISSING, *, config: bool = True, omit: bool = False, kw_only: bool = False) -> Any:
+    """A dataclass field of that kind. ``config=False``: not a config key; ``omit``: only when not the default."""
+    metadata = {"kind": kind, "config": config, "omit": omit}
+    if default is MISSING:
+        return field(metadata=metadata, kw_only=kw_only)
+    return field(default=default, metadata=metadata, kw_only=kw_only)
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise ValueError
+    return int(value)
+
+
+def _positive(value: Any) -> int:
+    number = _integer(value)
+    if not 0 < number < 2**31:
+        raise ValueError
+    return number
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError
+    return bool(value)
+
+
+def _rate(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1:
+        raise ValueError
+    return float(value)
+
+
+def _optional(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else read(value)
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not value or "/" in value or not value.isprintable():
+        raise ValueError
+    return value
+
+
+def _absent(value: Any) -> None:
+    if value is not None:
+        raise ValueError
+
+
+def _noise_shape(value: Any) -> tuple[int | None, ...]:
+    return tuple(_optional(_positive)(n) for n in value)
+
+
+def _seed(value: Any) -> Any:
+    return value if isinstance(value, SeedGenerator) else check_seed(value)
+
+
+def _write_seed(value: Any) -> Any:
+    return value.seed if isinstance(value, SeedGenerator) else value
+
+
+def _shape(value: Any) -> tuple[int | None, ...]:
+    sequence = (value,) if isinstance(value, (int, np.integer)) else tuple(value)
+    return tuple(None if n is None else _positive(n) for n in sequence)
+
+
+FLOATS = ("float32", "float64")
+INTEGERS = ("int32", "int64", "uint8", "int8", "uint16", "int16")
+
+
+def _dtype(value: Any) -> str:
+    if isinstance(value, Mapping):  # Keras' dtype policy
+        _, config = configs.unwrap(value, "dtype policy")
+        value = config.get("name")
+    name = value if isinstance(value, str) else np.dtype(value).name
+    if name not in FLOATS:
+        raise ValueError
+    return name
+
+
+def _write_dtype(name: str) -> dict[str, Any]:
+    return configs.wrap("keras", "DTypePolicy", {"name": name})
+
+
+def _input_dtype(value: Any) -> str:
+    name = value if isinstance(value, str) else np.dtype(value).name
+    if name not in (*FLOATS, *INTEGERS, "bool"):
+        raise ValueError
+    return name
+
+
+def choice(*values: Any) -> Option:
+    """One of a few values."""
+
+    def read(value: Any) -> Any:
+        if not any(value is v or (value == v and type(value) is type(v)) for v in values):
+            raise ValueError
+        return value
+
+    return Option(f"one of {', '.join(map(repr, values))}", read)
+
+
+POSITIVE = Option("a positive integer below 2^31", _positive)
+FLAG = Option("True or False", _flag)
+RATE = Option("a number from 0 to 1", _rate)
+SEED = Option("None, a non-negative integer or a SeedGenerator", _optional(_seed), _write_seed)
+NAME = Option("a name without '/'", _optional(_name))
+DTYPE = Option("'float32' or 'float64'", _optional(_dtype), lambda name: _write_dtype(name or "float32"))
+INPUT_DTYPE = Option("the name of a float, integer or bool dtype", _optional(_input_dtype))
+SHAPE = Option("a tuple of positive integers and None", _optional(_shape))
+NOISE_SHAPE = Option("None or a tuple of positive integers and None", _optional(_noise_shape))
+ABSENT = Option("None: lstmcore has no such feature", _absent)
+ACTIVATION = Option("an activation", activations.get, activations.serialize)
+INITIALIZER = Option("an initializer", initializers.get, initializers.serialize)
+REGULARIZER = Option("a regularizer", regularizers.get, regularizers.serialize)
+CONSTRAINT = Option("a constraint", constraints.get, constraints.serialize)
+ARRAYS = Option("None or a list of arrays", _optional(lambda value: [np.asarray(a) for a in value]))
+
+
+def checked(owner: str, name: str, kind: Option, value: Any) -> Any:
+    """The option's normalised value; SpecError says what was given and what was expected."""
+    try:
+        return kind.read(value)
+    except SpecError as error:
+        raise SpecError(f"{owner}: {name}: {error}") from None
+    except (ValueError, TypeError):
+        raise SpecError(f"{owner}: {name} is {value!r}; expected {kind.expected}") from None

@@ -1,0 +1,200 @@
+"""LSTM, GRU and SimpleRNN: arguments and numbers of Keras 3.15.
+
+``go_backwards``, ``return_sequences``, ``return_state`` and ``stateful`` end here: they lower to
+`Reverse`, `Last`, several outputs and a kept carry. ``unroll``, ``implementation`` and ``use_cudnn``
+choose between ways to compute the same numbers in Keras; here the backend's table chooses
+(``model.explain()``), and a note in the program says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lstmcore import ops
+from lstmcore.activations import Function
+from lstmcore.constraints import Constraint
+from lstmcore.errors import SpecError
+from lstmcore.initializers import Initializer, UnitForgetBias
+from lstmcore.layers import options
+from lstmcore.layers.base import Layer, Lowered
+from lstmcore.layers.options import option
+from lstmcore.program import Builder, Value
+from lstmcore.regularizers import Regularizer
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RecurrentLayer(Layer, abstract=True):
+    """What the three have in common.
+
+    (batch, time, features) -> (batch, units), the last output; with ``return_sequences`` all outputs,
+    (batch, time, units), in the order of processing; with ``return_state`` also the final states.
+    ``initial_state`` (a list) gives the states to start from, zeros otherwise; ``stateful`` keeps them
+    from batch to batch until ``reset_states``.
+    """
+
+    initializers: ClassVar[Mapping[str, str]] = {
+        "kernel": "kernel_initializer",
+        "recurrent_kernel": "recurrent_initializer",
+        "bias": "bias_initializer",
+    }
+
+    zero_output_for_mask: bool = option(options.FLAG, False, kw_only=True)
+    implementation: int = option(options.choice(0, 1, 2), 2, config=False, kw_only=True)
+
+    def check(self) -> None:
+        if self.activation.name == "glu":  # type: ignore[attr-defined]  # every subclass has it
+            raise SpecError(f"{self._owner()}: activation 'glu' would halve the units; it cannot be used here")
+
+    def op(self) -> ops.Recurrent:
+        raise NotImplementedError
+
+    def lower(
+        self, build: Builder, x: Value, mask: Value | None, initial_state: Sequence[Value] | None = None
+    ) -> Lowered:
+        op, layer = self.op(), self._options()
+        states = list(initial_state) if initial_state is not None else self._carried(build, op, x)
+        if len(states) != len(op.states):
+            raise SpecError(f"{self._owner()}: initial_state has {len(states)} entries; expected {len(op.states)}")
+        if layer["go_backwards"]:
+            (x,) = build.op(ops.Reverse(), x, name="reverse")
+            mask = build.op(ops.Reverse(), mask, name="reverse_mask")[0] if mask else None
+        y, *finals = build.op(op, x, *states, mask)
+        if initial_state is None:
+            for name, final in zip(op.states, finals, strict=True):
+                build.update(name, final)
+        self._say(build, layer)
+        if not layer["return_sequences"]:
+            (y,) = build.op(ops.Last(), y, name="last")
+            mask = None
+        return (y, *finals) if layer["return_state"] else (y,), mask
+
+    def _options(self) -> dict[str, Any]:
+        names = ("go_backwards", "return_sequences", "return_state", "stateful", "unroll", "dropout")
+        return {name: getattr(self, name) for name in (*names, "recurrent_dropout")}
+
+    def _carried(self, build: Builder, op: ops.Recurrent, x: Value) -> list[Value]:
+        stateful = self._options()["stateful"]
+        if stateful and x.shape[0] is None:
+            raise SpecError(
+                f"{self._owner()} is stateful and needs a fixed batch size: "
+                "start the model with Input(batch_shape=(batch, time, features))"
+            )
+        return [build.carry(name, (x.shape[0], op.units), stateful) for name in op.states]
+
+    def _say(self, build: Builder, layer: Mapping[str, Any]) -> None:
+        where = build.path("")[:-1] or type(self).__name__
+        if layer["unroll"] or self.implementation != 2 or getattr(self, "use_cudnn", "auto") != "auto":
+            build.note(f"{where}: unroll, implementation and use_cudnn change no number; the backend chooses its kernel")
+        if layer["dropout"] or layer["recurrent_dropout"]:
+            build.note(f"{where}: dropout and recurrent_dropout act in training only")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LSTM(RecurrentLayer):
+    """Long short-term memory; formula in `lstmcore.ops.Lstm`. 4 units (features + units + 1) weights."""
+
+    units: int = option(options.POSITIVE)
+    activation: Function = option(options.ACTIVATION, "tanh")
+    recurrent_activation: Function = option(options.ACTIVATION, "sigmoid")
+    use_bias: bool = option(options.FLAG, True)
+    kernel_initializer: Initializer = option(options.INITIALIZER, "glorot_uniform")
+    recurrent_initializer: Initializer = option(options.INITIALIZER, "orthogonal")
+    bias_initializer: Initializer = option(options.INITIALIZER, "zeros")
+    unit_forget_bias: bool = option(options.FLAG, True)
+    kernel_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    recurrent_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    bias_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    kernel_constraint: Constraint | None = option(options.CONSTRAINT, None)
+    recurrent_constraint: Constraint | None = option(options.CONSTRAINT, None)
+    bias_constraint: Constraint | None = option(options.CONSTRAINT, None)
+    dropout: float = option(options.RATE, 0.0)
+    recurrent_dropout: float = option(options.RATE, 0.0)
+    seed: Any = option(options.SEED, None)
+    return_sequences: bool = option(options.FLAG, False)
+    return_state: bool = option(options.FLAG, False)
+    go_backwards: bool = option(options.FLAG, False)
+    stateful: bool = option(options.FLAG, False)
+    unroll: bool = option(options.FLAG, False)
+    use_cudnn: str | bool = option(options.choice("auto", True, False), "auto", config=False)
+
+    def op(self) -> ops.Lstm:
+        return ops.Lstm(
+            self.units, self.activation, self.use_bias, self.zero_output_for_mask, self.recurrent_activation
+        )
+
+    def initializer(self, weight: str) -> Initializer:
+        inner = super().initializer(weight)
+        return UnitForgetBias(inner) if weight == "bias" and self.unit_forget_bias else inner
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GRU(RecurrentLayer):
+    """Gated recurrent unit; formula in `lstmcore.ops.Gru`. ``reset_after`` has a second bias."""
+
+    units: int = option(options.POSITIVE)
+    activation: Function = option(options.ACTIVATION, "tanh")
+    recurrent_activation: Function = option(options.ACTIVATION, "sigmoid")
+    use_bias: bool = option(options.FLAG, True)
+    kernel_initializer: Initializer = option(options.INITIALIZER, "glorot_uniform")
+    recurrent_initializer: Initializer = option(options.INITIALIZER, "orthogonal")
+    bias_initializer: Initializer = option(options.INITIALIZER, "zeros")
+    kernel_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    recurrent_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    bias_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    kernel_constraint: Constraint | None = option(options.CONSTRAINT, None)
+    recurrent_constraint: Constraint | None = option(options.CONSTRAINT, None)
+    bias_constraint: Constraint | None = option(options.CONSTRAINT, None)
+    dropout: float = option(options.RATE, 0.0)
+    recurrent_dropout: float = option(options.RATE, 0.0)
+    seed: Any = option(options.SEED, None)
+    return_sequences: bool = option(options.FLAG, False)
+    return_state: bool = option(options.FLAG, False)
+    go_backwards: bool = option(options.FLAG, False)
+    stateful: bool = option(options.FLAG, False)
+    unroll: bool = option(options.FLAG, False)
+    reset_after: bool = option(options.FLAG, True)
+    use_cudnn: str | bool = option(options.choice("auto", True, False), "auto", config=False)
+
+    def op(self) -> ops.Gru:
+        return ops.Gru(
+            self.units,
+            self.activation,
+            self.use_bias,
+            self.zero_output_for_mask,
+            self.recurrent_activation,
+            self.reset_after,
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SimpleRNN(RecurrentLayer):
+    """The plain recurrence; formula in `lstmcore.ops.SimpleRnn`."""
+
+    units: int = option(options.POSITIVE)
+    activation: Function = option(options.ACTIVATION, "tanh")
+    use_bias: bool = option(options.FLAG, True)
+    kernel_initializer: Initializer = option(options.INITIALIZER, "glorot_uniform")
+    recurrent_initializer: Initializer = option(options.INITIALIZER, "orthogonal")
+    bias_initializer: Initializer = option(options.INITIALIZER, "zeros")
+    kernel_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    recurrent_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    bias_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None)
+    kernel_constraint: Constraint | None = option(options.CONSTRAINT, None)
+    recurrent_constraint: Constraint | None = option(options.CONSTRAINT, None)
+    bias_constraint: Constraint | None = option(options.CONSTRAINT, None)
+    dropout: float = option(options.RATE, 0.0)
+    recurrent_dropout: float = option(options.RATE, 0.0)
+    return_sequences: bool = option(options.FLAG, False)
+    return_state: bool = option(options.FLAG, False)
+    go_backwards: bool = option(options.FLAG, False)
+    stateful: bool = option(options.FLAG, False)
+    unroll: bool = option(options.FLAG, False)
+    seed: Any = option(options.SEED, None, config=False)
+
+    def op(self) -> ops.SimpleRnn:
+        return ops.SimpleRnn(self.units, self.activation, self.use_bias, self.zero_output_for_mask)

@@ -1,0 +1,246 @@
+"""What every model can do: weights, prediction, files, explanations. A facade over layers and programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstmcore import configs, plugins
+from lstmcore.contract import Backend
+from lstmcore.errors import SpecError, near
+from lstmcore.layers.base import Layer, fitting
+from lstmcore.naming import snake
+from lstmcore.ops import Shape
+from lstmcore.program import Program
+
+if TYPE_CHECKING:
+    import os
+
+    from lstmcore.models.explain import Explanation
+    from lstmcore.runtime.session import Session
+
+Array = NDArray[Any]
+BackendName = str | Backend | None
+
+
+class BaseModel:
+    """Base of the models. ``program`` is what they lower to; layers own the weights."""
+
+    def __init__(self, name: str | None = None, trainable: bool = True) -> None:
+        self.name = name or snake(type(self).__name__)
+        self.trainable = trainable
+        self._program: Program | None = None
+        self._sessions: dict[tuple[str, str, str], Session] = {}
+        self._states: dict[str, Array] = {}
+
+    # What a subclass says.
+
+    @property
+    def named_layers(self) -> dict[str, Layer]:
+        """The layers under the names that they have in this model."""
+        raise NotImplementedError
+
+    def _lower(self) -> Program:
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """The description of the model, under Keras 3's keys."""
+        raise NotImplementedError
+
+    # Structure.
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, in order."""
+        return list(self.named_layers.values())
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by name or by index; SpecError if there is none."""
+        named = self.named_layers
+        if (name is None) == (index is None):
+            raise SpecError("get_layer takes a name or an index")
+        if name is not None and name in named:
+            return named[name]
+        if index is not None and -len(named) <= index < len(named):
+            return self.layers[index]
+        raise SpecError(f"model {self.name!r} has no layer {name if index is None else index!r}.{near(name, named)}")
+
+    @property
+    def program(self) -> Program:
+        """The model in canonical ops."""
+        if self._program is None:
+            self._program = self._lower()
+        return self._program
+
+    def _changed(self) -> None:
+        self._program = None
+        self._sessions.clear()
+        self._states.clear()
+
+    @property
+    def input_shape(self) -> Any:
+        """The shape of the input, with batch axis; a list where there are several."""
+        return self._shapes(self.program.inputs)
+
+    @property
+    def output_shape(self) -> Any:
+        """The shape of the output, with batch axis; a list where there are several."""
+        return self._shapes(self.program.outputs)
+
+    def _shapes(self, names: Sequence[str]) -> Any:
+        shapes: list[Shape] = [self.program.values[name].shape for name in names]
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that the model computes in: that of its weights."""
+        named = {name: layer.weight_dtype for name, layer in self.named_layers.items() if layer.op() or layer.dtype}
+        if len(set(named.values())) > 1:
+            raise SpecError(f"model {self.name!r} mixes dtypes, which it cannot: {named}")
+        return next(iter(named.values()), "float32")
+
+    def summary(self, line_length: int | None = None, print_fn: Any = None, show_trainable: bool = False) -> None:
+        """Prints layers, output shapes and numbers of weights, as Keras does."""
+        from lstmcore.models.summary import summary
+
+        text = summary(self, line_length, show_trainable)
+        for line in [text] if print_fn is None else text.splitlines():
+            (print_fn or print)(line)
+
+    def explain(self, backend: BackendName = None) -> Explanation:
+        """The program with the kernel chosen for each node on a backend, and why; print it."""
+        from lstmcore.models.explain import Explanation
+
+        return Explanation(self.program, plugins.get(backend), self.dtype)
+
+    # Weights.
+
+    @property
+    def weights(self) -> Mapping[str, Array]:
+        """All weights by name, ``"lstm/kernel"``, in Keras' order; read-only arrays."""
+        self.program  # noqa: B018  builds the weights, or says that there is no input shape yet
+        return MappingProxyType(
+            {f"{name}/{port}": array for name, layer in self.named_layers.items() for port, array in layer.weights.items()}
+        )
+
+    def get_weights(self) -> list[Array]:
+        """Copies of all weights, in Keras' order."""
+        return [array.copy() for array in self.weights.values()]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Replaces all weights, in Keras' order. WeightsError where number or shapes differ; then none is."""
+        self.replace_weights(fitting(f"model {self.name!r}", self.weights, list(weights)))
+
+    def replace_weights(self, weights: Mapping[str, Array]) -> None:
+        """Takes over arrays that are known to fit, by name."""
+        for name, layer in self.named_layers.items():
+            if layer.weights:
+                layer.state.replace({port: weights[f"{name}/{port}"] for port in layer.weights})
+
+    def count_params(self) -> int:
+        """The number of weights."""
+        return sum(array.size for array in self.weights.values())
+
+    # Use.
+
+    def session(self, backend: BackendName = None, dtype: str | None = None) -> Session:
+        """The model ready to run on a backend (the current one by default), with its weights there."""
+        from lstmcore.runtime.session import Session
+
+        engine = plugins.get(backend)
+        key = (engine.name, engine.device, dtype or self.dtype)
+        weights = self.weights
+        session = self._sessions.get(key)
+        if session is None or session.backend is not engine or session.program is not self.program:
+            session = self._sessions[key] = Session(self.program, engine, key[2])
+        session.load(weights, tuple(layer.state.version for layer in self.layers))
+        return session
+
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: int | str = "auto", backend: BackendName = None
+    ) -> Any:
+        """The outputs for inputs ``x``, computed in batches of ``batch_size`` (32, or what the model fixes).
+
+        x (samples, ...) fits ``input_shape``; the result is an array, or a list where there are several
+        outputs. ``verbose=1`` shows a progress bar on a terminal; "auto" and 0 are silent. ``backend`` is
+        a name or "name:device". InputError for data that do not fit; NaN passes through.
+        """
+        from lstmcore.runtime.feed import feed
+        from lstmcore.runtime.predict import predict
+        from lstmcore.runtime.progress import progress
+
+        self._build_for(x)
+        arrays = feed(self.program, x, self.dtype)
+        size = self._batch_size(batch_size, next(iter(arrays.values())).shape[0])
+        session = self.session(backend)
+        with progress(verbose, "predict") as told:
+            outputs = predict(session, arrays, size, self._states, told)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def predict_on_batch(self, x: Any, backend: BackendName = None) -> Any:
+        """The outputs for ``x`` as one batch."""
+        self._build_for(x)
+        first = next(iter(x.values())) if isinstance(x, Mapping) else x[0] if len(self.program.inputs) > 1 else x
+        return self.predict(x, batch_size=max(len(first), 1), backend=backend)
+
+    def __call__(self, x: Any, backend: BackendName = None) -> Any:
+        """The same as `predict_on_batch`."""
+        return self.predict_on_batch(x, backend)
+
+    def _build_for(self, x: Any) -> None:
+        """Lets a model without an input shape take that of the data."""
+
+    def _batch_size(self, asked: int | None, samples: int) -> int:
+        from lstmcore.errors import InputError
+        from lstmcore.runtime.feed import fixed_batch
+
+        if asked is not None and (isinstance(asked, bool) or not isinstance(asked, (int, np.integer)) or asked < 1):
+            raise InputError(f"batch_size is {asked!r}; expected a positive integer")
+        fixed = fixed_batch(self.program)
+        if fixed is None:
+            return int(asked or 32)
+        if asked not in (None, fixed) or samples % fixed:
+            raise InputError(
+                f"model {self.name!r} was built for batches of {fixed}; given {samples} samples"
+                + (f" in batches of {asked}" if asked else "")
+                + f". Give a multiple of {fixed}, or build the model without a batch size."
+            )
+        return fixed
+
+    def reset_states(self) -> None:
+        """Sets the states of stateful layers back to zero."""
+        self._states.clear()
+
+    # Files and JSON.
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes description and weights to one ``.safetensors`` file, atomically; see docs/weight-file.md."""
+        from lstmcore.models import files
+
+        files.save(self, path)
+
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """The same file as `save` writes."""
+        self.save(path)
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Takes the weights from a file, by name. A FileError says what does not fit; then none is taken."""
+        from lstmcore.models import files
+
+        files.load_weights(self, path)
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The description in Keras 3's JSON; ``kwargs`` go to ``json.dumps``."""
+        return json.dumps(self.serialize(), **kwargs)
+
+    def serialize(self) -> dict[str, Any]:
+        """The description in Keras 3's serialized form."""
+        data = configs.wrap("keras", type(self).__name__, self.get_config())
+        if self._program is not None and len(self._program.inputs) == 1:
+            data["build_config"] = {"input_shape": list(self.input_shape)}
+        return data

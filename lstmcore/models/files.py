@@ -1,0 +1,64 @@
+"""Models to and from files and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lstmcore import configs
+from lstmcore.errors import SpecError
+from lstmcore.layers.base import placeholder_weights
+from lstmcore.models.base import BaseModel
+from lstmcore.models.sequential import Sequential
+from lstmcore.weights import WeightFile, write
+
+MODELS: Mapping[str, type[Sequential]] = {"Sequential": Sequential}
+
+PathLike = str | os.PathLike[str]
+
+
+def save(model: BaseModel, path: PathLike) -> None:
+    """Writes the model to a ``.safetensors`` file."""
+    if Path(path).suffix != ".safetensors":
+        raise SpecError(f"models are saved to .safetensors files; given {Path(path).name!r}")
+    write(path, model.weights, model.to_json())
+
+
+def load_model(path: PathLike) -> BaseModel:
+    """The model in a ``.safetensors`` file written by ``model.save``. FileError says what is wrong with it."""
+    with WeightFile.open(path) as file, placeholder_weights():
+        model = model_from_json(file.model)
+        model.replace_weights(file.read(expected(model)))
+    return model
+
+
+def load_weights(model: BaseModel, path: PathLike) -> None:
+    """Takes the weights from a file; all of them or none."""
+    with WeightFile.open(path) as file:
+        model.replace_weights(file.read(expected(model)))
+
+
+def expected(model: BaseModel) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Name -> shape and dtype of every weight."""
+    return {name: (array.shape, array.dtype.name) for name, array in model.weights.items()}
+
+
+def model_from_json(text: str) -> BaseModel:
+    """A model from Keras 3's JSON, as ``to_json`` writes it; weights are new. SpecError if it is none."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"not the JSON of a model: {error}") from None
+    return deserialize(data)
+
+
+def deserialize(data: Any) -> BaseModel:
+    """A model from Keras 3's serialized form."""
+    if not isinstance(data, Mapping):
+        raise SpecError(f"a model is a mapping with class_name and config, not {type(data).__name__}")
+    kept = {key: value for key, value in data.items() if key not in ("build_config", "compile_config")}
+    name, config = configs.unwrap(kept, "model")
+    return configs.lookup(name, MODELS, "model").from_config(config)

@@ -1,0 +1,287 @@
+"""The program: what a model lowers to, as plain data.
+
+A `Program` is a graph of `Node`s in single-assignment form. It reads inputs, weights and carries
+(states that outlive the call) by name and yields outputs and the carries' next values. It knows no
+layer and no engine. A `Builder` makes one and checks every node as it comes; `interpret` runs one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from lstmcore import ops
+from lstmcore.errors import SpecError
+from lstmcore.ops import Kind, Op, Shape, Tensor
+
+
+@dataclass(frozen=True)
+class Value(Tensor):
+    """A named value of a program."""
+
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One op applied: names of the values it reads (None: an optional one is absent) and makes.
+
+    ``weights`` maps the op's own names to the program's: ``{"kernel": "encoder/kernel"}``.
+    """
+
+    name: str
+    op: Op
+    inputs: tuple[str | None, ...]
+    outputs: tuple[str, ...]
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Carry:
+    """A state: it enters as the value ``before`` (zeros at the start) and leaves as ``after``.
+
+    A ``stateful`` one is kept from batch to batch by the model; others start each batch at zero.
+    """
+
+    name: str
+    before: str
+    after: str
+    stateful: bool = False
+
+
+@dataclass(frozen=True)
+class Program:
+    """Nodes in an order in which they can run; ``values`` tells shape and kind of every value.
+
+    ``limits`` maps an integer input to the number of tokens it may name: ids lie in [0, limit).
+    ``notes`` name the options of layers that change no number here, so that none goes unsaid.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    values: Mapping[str, Value]
+    weights: Mapping[str, tuple[int, ...]]
+    carries: tuple[Carry, ...] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    opset: int = ops.OPSET
+
+    def __str__(self) -> str:
+        def typed(name: str) -> str:
+            value = self.values[name]
+            return f"{name}: {value.kind}{list(value.shape)}".replace("None", "?")
+
+        lines = [f"program, opset {self.opset}", *(f"  input   {typed(name)}" for name in self.inputs)]
+        lines += [f"  carry   {typed(c.before)}, next {c.after}" for c in self.carries]
+        for node in self.nodes:
+            reads = ", ".join(name or "-" for name in node.inputs)
+            uses = f" with {', '.join(node.weights.values())}" if node.weights else ""
+            lines.append(f"  {', '.join(typed(name) for name in node.outputs)} = {node.op} of {reads}{uses}")
+        lines += [f"  output  {name}" for name in self.outputs]
+        return "\n".join([*lines, *(f"  note    {note}" for note in self.notes)])
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The program as JSON; `from_json` gives an equal one back."""
+        return json.dumps(
+            {
+                "opset": self.opset,
+                "inputs": [
+                    {"name": n, "shape": self.values[n].shape, "kind": self.values[n].kind} for n in self.inputs
+                ],
+                "carries": [
+                    {**asdict(carry), "shape": self.values[carry.before].shape} for carry in self.carries
+                ],
+                "nodes": [
+                    {
+                        "name": node.name,
+                        "op": type(node.op).__name__,
+                        "attributes": node.op.attributes(),
+                        "inputs": node.inputs,
+                        "outputs": node.outputs,
+                        "weights": dict(node.weights),
+                    }
+                    for node in self.nodes
+                ],
+                "outputs": self.outputs,
+                "limits": dict(self.limits),
+                "notes": self.notes,
+            },
+            indent=indent,
+        )
+
+
+def from_json(text: str) -> Program:
+    """A program from its JSON; every node is checked again. SpecError where it does not hold together."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"not the JSON of a program: {error}") from None
+    if not isinstance(data, dict) or data.get("opset") != ops.OPSET:
+        given = data.get("opset") if isinstance(data, dict) else type(data).__name__
+        raise SpecError(f"program has opset {given!r}; this version reads opset {ops.OPSET}")
+    try:
+        return _rebuild(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SpecError(f"not the JSON of a program: {type(error).__name__} {error}") from None
+
+
+def _rebuild(data: Mapping[str, Any]) -> Program:
+    build = Builder()
+    for item in data["inputs"]:
+        build.input(item["name"], tuple(item["shape"]), item["kind"], data["limits"].get(item["name"]))
+    for item in data["carries"]:
+        build.values[item["before"]] = Value(tuple(item["shape"]), "float", item["before"])
+    for item in data["nodes"]:
+        op = ops.from_attributes(item["op"], item["attributes"])
+        build.add(Node(item["name"], op, tuple(item["inputs"]), tuple(item["outputs"]), item["weights"]))
+    for note in data["notes"]:
+        build.note(note)
+    build.carries = {c["name"]: Carry(c["name"], c["before"], c["after"], c["stateful"]) for c in data["carries"]}
+    return build.finish(tuple(data["outputs"]))
+
+
+class Builder:
+    """Makes a program node by node, inferring and checking shapes; names follow the open scope."""
+
+    def __init__(self) -> None:
+        self.inputs: list[str] = []
+        self.values: dict[str, Value] = {}
+        self.nodes: list[Node] = []
+        self.weights: dict[str, tuple[int, ...]] = {}
+        self.carries: dict[str, Carry] = {}
+        self.limits: dict[str, int] = {}
+        self._scope: tuple[str, ...] = ()
+        self.notes: list[str] = []
+        self._names: set[str] = set()
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Within it, nodes, weights and carries are named ``name/...``."""
+        outer, self._scope = self._scope, (*self._scope, name)
+        yield
+        self._scope = outer
+
+    def path(self, name: str) -> str:
+        """``name`` under the open scope."""
+        return "/".join((*self._scope, name))
+
+    def input(self, name: str, shape: Shape, kind: Kind = "float", limit: int | None = None) -> Value:
+        """Declares an input."""
+        if name in self.values:
+            raise SpecError(f"two inputs are called {name!r}")
+        value = Value(shape, kind, name)
+        self.inputs.append(name)
+        self.values[name] = value
+        if limit is not None:
+            self.limits[name] = limit
+        return value
+
+    def limit(self, ids: Value, size: int) -> None:
+        """Declares that ``ids`` must lie in [0, size); checked at the edge where ids is an input."""
+        if ids.name in self.inputs:
+            self.limits[ids.name] = min(size, self.limits.get(ids.name, size))
+
+    def carry(self, name: str, shape: Shape, stateful: bool = False) -> Value:
+        """Declares a state of the open scope and gives its value before the call."""
+        path = self.path(name)
+        if path in self.carries:
+            raise SpecError(f"two states are called {path!r}")
+        value = Value(shape, "float", f"{path}.before")
+        self.values[value.name] = value
+        self.carries[path] = Carry(path, value.name, value.name, stateful)
+        return value
+
+    def update(self, name: str, value: Value) -> None:
+        """Says what a declared state becomes."""
+        path = self.path(name)
+        self.carries[path] = replace(self.carries[path], after=value.name)
+
+    def note(self, text: str) -> None:
+        """Adds a remark, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def op(self, op: Op, *inputs: Value | None, name: str = "") -> tuple[Value, ...]:
+        """Applies an op; its weights are those of the open scope. Returns its outputs."""
+        node_name = self._unique(self.path(name) if name else "/".join(self._scope) or type(op).__name__.lower())
+        padded = (*inputs, *[None] * (len(op.inputs) + len(op.optional) - len(inputs)))
+        self.add(
+            Node(
+                name=node_name,
+                op=op,
+                inputs=tuple(None if value is None else value.name for value in padded),
+                outputs=tuple(f"{node_name}.{port}" for port in op.outputs),
+                weights={port: self.path(port) for port in op.ports()},
+            )
+        )
+        return tuple(self.values[output] for output in self.nodes[-1].outputs)
+
+    def _unique(self, name: str) -> str:
+        candidates = (name if k == 0 else f"{name}_{k}" for k in range(len(self._names) + 1))
+        return next(candidate for candidate in candidates if candidate not in self._names)
+
+    def add(self, node: Node) -> None:
+        """Appends a finished node. SpecError names the node where something does not fit."""
+        for given in node.inputs:
+            if given is not None and given not in self.values:
+                raise SpecError(f"node {node.name!r} reads {given!r}, which no earlier node makes")
+        for made in node.outputs:
+            if made in self.values:
+                raise SpecError(f"node {node.name!r} makes {made!r}, which exists already")
+        tensors = [None if given is None else self.values[given] for given in node.inputs]
+        arity = len(node.op.inputs) + len(node.op.optional)
+        if len(tensors) != arity or len(node.outputs) != len(node.op.outputs):
+            raise SpecError(f"node {node.name!r}: {node.op} takes {arity} inputs and makes {len(node.op.outputs)} outputs")
+        try:
+            outputs, shapes = node.op.infer(*tensors), node.op.inventory(*tensors)
+        except SpecError as error:
+            raise SpecError(f"{node.name}: {error}") from None
+        if set(shapes) != set(node.weights):
+            raise SpecError(f"node {node.name!r} has weights {sorted(node.weights)}; {node.op} uses {sorted(shapes)}")
+        for port, path in node.weights.items():
+            if self.weights.setdefault(path, shapes[port]) != shapes[port]:
+                raise SpecError(f"weight {path!r} is used with shapes {self.weights[path]} and {shapes[port]}")
+        self.nodes.append(node)
+        self._names.add(node.name)
+        for name, tensor in zip(node.outputs, outputs, strict=True):
+            self.values[name] = Value(tensor.shape, tensor.kind, name)
+
+    def finish(self, outputs: Sequence[str]) -> Program:
+        """The program that yields ``outputs``."""
+        for name in (*outputs, *(c.after for c in self.carries.values())):
+            if name not in self.values:
+                raise SpecError(f"the program should yield {name!r}, which no node makes")
+        return Program(
+            inputs=tuple(self.inputs),
+            outputs=tuple(outputs),
+            nodes=tuple(self.nodes),
+            values=MappingProxyType(dict(self.values)),
+            weights=MappingProxyType(dict(self.weights)),
+            carries=tuple(self.carries.values()),
+            limits=MappingProxyType(dict(self.limits)),
+            notes=tuple(self.notes),
+        )
+
+
+Run = Callable[..., tuple[Any, ...]]
+
+
+def interpret(
+    program: Program, runs: Iterable[Run], weights: Mapping[str, Any], values: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Runs a program, one chosen ``run`` per node, on whatever tensors it is given.
+
+    ``values`` holds the inputs by name and the carries by their ``before`` names. Returns the
+    outputs by name and the next carries by carry name.
+    """
+    known = dict(values)
+    for node, run in zip(program.nodes, runs, strict=True):
+        own = {port: weights[path] for port, path in node.weights.items()}
+        outputs = run(node.op, own, *(None if name is None else known[name] for name in node.inputs))
+        known.update(zip(node.outputs, outputs, strict=True))
+    return {name: known[name] for name in program.outputs}, {c.name: known[c.after] for c in program.carries}

@@ -1,0 +1,156 @@
+"""Every engine against the float64 reference, as one table."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstmcore import plugins
+from lstmcore.contract import Choice
+from lstmcore.errors import BackendError
+from lstmcore.ops import Recurrent
+from lstmcore.runtime.feed import feed
+from lstmcore.tables import table
+
+if TYPE_CHECKING:
+    from lstmcore.models.base import BaseModel
+    from lstmcore.runtime.session import Session
+
+Array = NDArray[Any]
+
+LIMIT = 16.0
+
+
+def scale_error(y: Array, reference: Array, dtype: str) -> float:
+    """``E = max|y - reference| / (eps(dtype) max|reference|)``: errors in units of the last place of the largest.
+
+    0 where both are equal everywhere; infinite where the shapes, the NaN or the infinities differ. A
+    few units are rounding; the limit is 16 (float32 LSTMs on three engines, measured worst: 5.4).
+    """
+    y, reference = np.asarray(y, np.float64), np.asarray(reference, np.float64)
+    if y.shape != reference.shape:
+        return math.inf
+    finite = np.isfinite(reference)
+    if not np.array_equal(y[~finite], reference[~finite], equal_nan=True) or not np.isfinite(y[finite]).all():
+        return math.inf
+    if not finite.any():
+        return 0.0
+    difference = float(np.abs(y[finite] - reference[finite]).max())
+    scale = float(np.abs(reference[finite]).max())
+    if difference == 0:
+        return 0.0
+    return difference / (float(np.finfo(dtype).eps) * scale) if scale else math.inf
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine: what ran, how far from the reference (E), and how long; or why it did not."""
+
+    backend: str
+    version: str
+    device: str
+    kernels: str
+    error: float | None
+    seconds: float | None
+    status: str
+    remedy: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """False where it ran and differs, or should have run and failed."""
+        return self.status in ("agrees", "missing")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rows of `compare`; prints as a table. ``ok`` if every engine that ran agrees."""
+
+    rows: tuple[Row, ...]
+    reference: str
+    samples: int
+    dtype: str
+    limit: float = LIMIT
+
+    @property
+    def ok(self) -> bool:
+        """True if every engine that ran agrees with the reference."""
+        return all(row.ok for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self), "rows": [{**asdict(row), "ok": row.ok} for row in self.rows], "ok": self.ok}
+
+    def __str__(self) -> str:
+        title = (
+            f"{self.samples} samples in {self.dtype} against {self.reference} in float64; "
+            f"E = max|y - ref| / (eps max|ref|), limit {self.limit:g}"
+        )
+        header = ("engine", "version", "device", "kernels", "E", "time", "")
+        rows = [
+            (
+                row.backend,
+                row.version,
+                row.device,
+                row.kernels,
+                "" if row.error is None else f"{row.error:.2f}",
+                "" if row.seconds is None else f"{row.seconds * 1000:.1f} ms",
+                row.status + (f": {row.remedy}" if row.remedy else ""),
+            )
+            for row in self.rows
+        ]
+        return f"{title}\n{table(header, rows, right=(4, 5))}"
+
+    __repr__ = __str__
+
+
+def compare(model: BaseModel, x: Any, backends: Sequence[str] | None = None) -> Comparison:
+    """Runs ``model`` on ``x`` on every installed backend, or those named, against the float64 reference.
+
+    The reference is the backend of that role, computing in float64 from the same weights. Times are
+    of one run of the whole of ``x`` after a first one that compiles.
+    """
+    model._build_for(x)
+    reference = plugins.reference()
+    judge = model.session(reference, "float64")
+    exact, _ = judge.run(feed(model.program, x, "float64"))
+    inputs = feed(model.program, x, model.dtype)
+    infos = {info.name: info for info in reversed(plugins.backends())}
+    names = sorted(infos) if backends is None else list(backends)
+    rows = tuple(_row(model, name, infos, inputs, exact) for name in names)
+    return Comparison(rows, reference, next(iter(inputs.values())).shape[0], model.dtype)
+
+
+def _row(model: BaseModel, name: str, infos: dict[str, Any], inputs: dict[str, Array], exact: list[Array]) -> Row:
+    info = infos.get(name.partition(":")[0])
+    if info is not None and info.status != "available":
+        remedy = info.install if info.status == "missing" else info.error
+        return Row(name, info.version, "", "", None, None, info.status, remedy)
+    version = info.version if info else ""
+    try:
+        session = model.session(name)
+    except BackendError as error:
+        return Row(name, version, "", "", None, None, "cannot run it", str(error))
+    outputs, _ = session.run(inputs)
+    start = time.perf_counter()
+    session.run(inputs)
+    seconds = time.perf_counter() - start
+    errors = [scale_error(y, ref, model.dtype) for y, ref in zip(outputs, exact, strict=True)]
+    status = "agrees" if max(errors) <= LIMIT else "DIFFERS"
+    return Row(name, version, session.backend.device, _kernels(session), max(errors), seconds, status)
+
+
+def _kernels(session: Session) -> str:
+    """The kernels that carry the time: the recurrent ones, or all where there are none."""
+
+    def words(choices: Sequence[Choice]) -> Iterator[str]:
+        for choice in choices:
+            yield f"{type(choice.node.op).__name__} {choice.kernel.name}"
+
+    recurrent = [choice for choice in session.choices if isinstance(choice.node.op, Recurrent)]
+    return ", ".join(dict.fromkeys(words(recurrent or session.choices)))
