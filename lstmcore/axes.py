@@ -92,4 +92,5 @@ def relayout(
     extra = [name for name in order if name not in flat]
     parts = parts.reshape(parts.shape + (1,) * len(extra))
     flat += extra
-    return parts.transpose([flat.index(name) for name in order]).reshape(shape(target, sizes))
+    result: Array = parts.transpose([flat.index(name) for name in order]).reshape(shape(target, sizes))
+    return result

@@ -55,9 +55,7 @@ def lookup(name: object, table: Mapping[str, T], kind: str) -> T:
     return table[name]
 
 
-def read(
-    identifier: object, table: Mapping[str, type[T]], kind: str, obsolete: Sequence[str] = ()
-) -> T:
+def read(identifier: object, table: Mapping[str, type[T]], kind: str, obsolete: Sequence[str] = ()) -> T:
     """One of the frozen dataclasses of a table, wherever Keras takes one.
 
     Args:

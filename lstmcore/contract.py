@@ -50,8 +50,8 @@ class Kernel:
     @property
     def needs(self) -> str:
         """The condition in words."""
-        text = (self.when.__doc__ or getattr(self.when, "__name__", "its condition")).strip()
-        return text.splitlines()[0].rstrip(".")
+        text = self.when.__doc__ or str(getattr(self.when, "__name__", "its condition"))
+        return text.strip().splitlines()[0].rstrip(".")
 
 
 class Backend:

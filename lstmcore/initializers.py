@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -322,9 +322,7 @@ class VarianceScaling(_FanScaled):
         name = str(self.distribution).lower()
         name = "truncated_normal" if name == "normal" else name
         if name not in _DISTRIBUTIONS:
-            raise SpecError(
-                f"VarianceScaling: unknown distribution {self.distribution!r}.{near(name, _DISTRIBUTIONS)}"
-            )
+            raise SpecError(f"VarianceScaling: unknown distribution {self.distribution!r}.{near(name, _DISTRIBUTIONS)}")
         object.__setattr__(self, "distribution", name)
 
 
@@ -457,9 +455,7 @@ def serialize(initializer: Initializer) -> Config:
     """
     name = type(initializer).__name__
     if INITIALIZERS.get(name) is not type(initializer):
-        raise SpecError(
-            f"{initializer!r} cannot be written to a config: it is not one of Keras' initializers."
-        )
+        raise SpecError(f"{initializer!r} cannot be written to a config: it is not one of Keras' initializers.")
     return wrap("keras.initializers", name, initializer.config())
 
 

@@ -266,7 +266,7 @@ class Recurrent(Op, abstract=True):
     """
 
     units: int
-    activation: Function = Function("tanh")  # noqa: RUF009  frozen
+    activation: Function = Function("tanh")
     use_bias: bool = True
     zero_output_for_mask: bool = False
     gates: ClassVar[str] = ""
@@ -289,7 +289,9 @@ class Recurrent(Op, abstract=True):
         for port, state in zip(self.states, inputs[1:], strict=False):
             if _tensor(self, port, state, 2).shape[1] != self.units:
                 given = cast(Tensor, state).shape
-                raise SpecError(f"{type(self).__name__}: state {port!r} has shape {given}; expected (batch, {self.units})")
+                raise SpecError(
+                    f"{type(self).__name__}: state {port!r} has shape {given}; expected (batch, {self.units})"
+                )
         mask = inputs[1 + len(self.states)]
         if mask is not None:
             _tensor(self, "mask", mask, 2, "bool")
@@ -315,7 +317,7 @@ class Lstm(Recurrent):
     with φ = activation, φr = recurrent_activation; kernel (I, 4U), recurrent_kernel (U, 4U), bias (4U,).
     """
 
-    recurrent_activation: Function = Function("sigmoid")  # noqa: RUF009  frozen
+    recurrent_activation: Function = Function("sigmoid")
     gates: ClassVar[str] = "ifco"
     states: ClassVar[tuple[str, ...]] = ("h", "c")
     weights: ClassVar[Mapping[str, str]] = {
@@ -341,7 +343,7 @@ class Gru(Recurrent):
     else (3U,) = b alone (d = 0).
     """
 
-    recurrent_activation: Function = Function("sigmoid")  # noqa: RUF009  frozen
+    recurrent_activation: Function = Function("sigmoid")
     reset_after: bool = True
     gates: ClassVar[str] = "zrh"
     weights: ClassVar[Mapping[str, str]] = {

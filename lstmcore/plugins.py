@@ -133,19 +133,19 @@ def _version(plugin: BackendPlugin, entry: metadata.EntryPoint) -> str:
 
 def _info(entry: metadata.EntryPoint, holder: metadata.EntryPoint) -> BackendInfo:
     if entry is not holder:
-        error = (
+        taken = (
             f"the name {entry.name!r} is taken by {holder.value!r} of distribution {_owner(holder)!r}; "
             f"{entry.value!r} of {_owner(entry)!r} is not used. Rename or uninstall one of them."
         )
-        return BackendInfo(entry.name, "", "broken", error, distribution=_owner(entry))
+        return BackendInfo(entry.name, "", "broken", taken, distribution=_owner(entry))
     try:
         plugin = _read(entry)
     except BrokenBackendError as error:
         return BackendInfo(entry.name, "", "broken", str(error), distribution=_owner(entry))
     missing = _missing(plugin)
     if missing:
-        error = f"needs {' and '.join(missing)}, which is not installed"
-        return BackendInfo(entry.name, "", "missing", error, plugin.install, _owner(entry))
+        reason = f"needs {' and '.join(missing)}, which is not installed"
+        return BackendInfo(entry.name, "", "missing", reason, plugin.install, _owner(entry))
     return BackendInfo(entry.name, _version(plugin, entry), "available", "", plugin.install, _owner(entry))
 
 

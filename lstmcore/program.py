@@ -93,9 +93,7 @@ class Program:
                 "inputs": [
                     {"name": n, "shape": self.values[n].shape, "kind": self.values[n].kind} for n in self.inputs
                 ],
-                "carries": [
-                    {**asdict(carry), "shape": self.values[carry.before].shape} for carry in self.carries
-                ],
+                "carries": [{**asdict(carry), "shape": self.values[carry.before].shape} for carry in self.carries],
                 "nodes": [
                     {
                         "name": node.name,
@@ -236,7 +234,9 @@ class Builder:
         tensors = [None if given is None else self.values[given] for given in node.inputs]
         arity = len(node.op.inputs) + len(node.op.optional)
         if len(tensors) != arity or len(node.outputs) != len(node.op.outputs):
-            raise SpecError(f"node {node.name!r}: {node.op} takes {arity} inputs and makes {len(node.op.outputs)} outputs")
+            raise SpecError(
+                f"node {node.name!r}: {node.op} takes {arity} inputs and makes {len(node.op.outputs)} outputs"
+            )
         try:
             outputs, shapes = node.op.infer(*tensors), node.op.inventory(*tensors)
         except SpecError as error:

@@ -81,9 +81,7 @@ class Stream:
     def raw(self, count: int) -> NDArray[np.uint64]:
         """The first `count` 64-bit words: (count,)."""
         digest = hashlib.sha256(json.dumps([self.seed, *self.ids]).encode("ascii")).digest()
-        words: NDArray[np.uint64] = np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(
-            count
-        )
+        words: NDArray[np.uint64] = np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(count)
         return words
 
     def uniform(self, shape: Shape) -> Floats:

@@ -106,9 +106,7 @@ FUNCTIONS: Mapping[str, Callable[..., Array]] = MappingProxyType(
         "squareplus": lambda x, b: (x + np.sqrt(x * x + b)) / 2,
         "tanh": np.tanh,
         "tanh_shrink": lambda x: x - np.tanh(x),
-        "threshold": lambda x, threshold, default_value: np.where(
-            x <= threshold, np.full_like(x, default_value), x
-        ),
+        "threshold": lambda x, threshold, default_value: np.where(x <= threshold, np.full_like(x, default_value), x),
     }
 )
 

@@ -56,8 +56,7 @@ def _read_npy(archive: zipfile.ZipFile, member: str, where: str) -> Bytes:
     info = archive.getinfo(member)
     if info.compress_type not in _PLAIN_ZIP:
         raise DatasetError(
-            f"{where} is packed with zip method {info.compress_type}; "
-            f"expected {' or '.join(_PLAIN_ZIP.values())}."
+            f"{where} is packed with zip method {info.compress_type}; expected {' or '.join(_PLAIN_ZIP.values())}."
         )
     _check_limit(where, info.file_size)
     with archive.open(info) as raw:

@@ -166,9 +166,7 @@ def _download(source: Source) -> Path:
     cache = Path(pooch.os_cache("lstmcore"))
     target = cache / source.name
     try:
-        return Path(
-            pooch.retrieve(source.url, known_hash=f"sha256:{source.sha256}", fname=source.name, path=cache)
-        )
+        return Path(pooch.retrieve(source.url, known_hash=f"sha256:{source.sha256}", fname=source.name, path=cache))
     except OSError as error:  # also what requests raises: all its exceptions are OSErrors
         stale = " (the file there now has another checksum)" if target.exists() else ""
         raise DatasetError(

@@ -11,7 +11,7 @@ import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lstmcore.errors import SpecError, WeightsError, near
 from lstmcore.initializers import Initializer
-from lstmcore.layers.options import DTYPE, FLAG, NAME, SHAPE, checked, option
+from lstmcore.layers.options import DTYPE, FLAG, NAME, SHAPE, checked, option, spec
 from lstmcore.ops import Kind, Op, Shape, Tensor
 from lstmcore.program import Builder, Value
 from lstmcore.random import next_stream
@@ -73,7 +73,7 @@ def placeholder_weights() -> Iterator[None]:
         _placeholders.reset(token)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@spec
 class Layer(metaclass=LayerType):
     """Base of all layers.
 
@@ -86,14 +86,14 @@ class Layer(metaclass=LayerType):
     spellings: ClassVar[Mapping[str, str]] = {}
     input_kind: ClassVar[Kind | None] = "float"
 
-    name: str | None = option(NAME, None, kw_only=True)
-    trainable: bool = option(FLAG, True, kw_only=True)
-    dtype: str | None = option(DTYPE, None, kw_only=True)
-    input_shape: Shape | None = option(SHAPE, None, config=False, kw_only=True)
-    input_dim: int | None = option(SHAPE, None, config=False, kw_only=True)
-    input_length: int | None = option(SHAPE, None, config=False, kw_only=True)
-    batch_size: int | None = option(SHAPE, None, config=False, kw_only=True)
-    batch_input_shape: Shape | None = option(SHAPE, None, config=False, kw_only=True)
+    name: str | None = option(NAME, default=None, kw_only=True)
+    trainable: bool = option(FLAG, default=True, kw_only=True)
+    dtype: str | None = option(DTYPE, default=None, kw_only=True)
+    input_shape: Any = option(SHAPE, default=None, config=False, kw_only=True)
+    input_dim: Any = option(SHAPE, default=None, config=False, kw_only=True)
+    input_length: Any = option(SHAPE, default=None, config=False, kw_only=True)
+    batch_size: Any = option(SHAPE, default=None, config=False, kw_only=True)
+    batch_input_shape: Any = option(SHAPE, default=None, config=False, kw_only=True)
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         if not abstract:

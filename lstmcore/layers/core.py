@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lstmcore import ops
 from lstmcore.activations import LINEAR, Function
-from lstmcore.constraints import Constraint
 from lstmcore.errors import SpecError
 from lstmcore.initializers import Constant, Initializer
 from lstmcore.layers import options
-from lstmcore.layers.base import Array, Layer, Lowered
-from lstmcore.layers.options import option
+from lstmcore.layers.base import Layer, Lowered
+from lstmcore.layers.options import option, spec
 from lstmcore.ops import Kind, Shape
 from lstmcore.program import Builder, Value
-from lstmcore.regularizers import Regularizer
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@spec
 class InputLayer(Layer):
     """What a model is fed: ``shape`` without the batch axis, or ``batch_shape`` with it.
 
@@ -28,13 +25,13 @@ class InputLayer(Layer):
 
     input_kind: ClassVar[Kind | None] = None
 
-    shape: Shape | None = option(options.SHAPE, None, config=False)
-    dtype: str | None = option(options.INPUT_DTYPE, None, kw_only=True)
-    sparse: bool | None = option(options.choice(False, None), None, kw_only=True)
-    ragged: bool | None = option(options.choice(False, None), None, kw_only=True)
-    batch_shape: Shape | None = option(options.SHAPE, None, kw_only=True)
-    optional: bool = option(options.choice(False), False, kw_only=True)
-    trainable: bool = option(options.FLAG, True, config=False, kw_only=True)
+    shape: Any = option(options.SHAPE, default=None, config=False)
+    dtype: str | None = option(options.INPUT_DTYPE, default=None, kw_only=True)
+    sparse: bool | None = option(options.choice(False, None), default=None, kw_only=True)
+    ragged: bool | None = option(options.choice(False, None), default=None, kw_only=True)
+    batch_shape: Any = option(options.SHAPE, default=None, kw_only=True)
+    optional: bool = option(options.choice(False), default=False, kw_only=True)
+    trainable: bool = option(options.FLAG, default=True, config=False, kw_only=True)
 
     def check(self) -> None:
         given = [s for s in (self.shape, self.batch_shape, self.input_shape, self.batch_input_shape) if s is not None]
@@ -81,25 +78,25 @@ def activated(build: Builder, function: Function, x: Value) -> Value:
     return x if function == LINEAR else build.op(ops.Activate(function), x, name=function.name)[0]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@spec
 class Dense(Layer):
     """``activation(x @ kernel + bias)`` over the last axis: (batch, ..., features) -> (batch, ..., units)."""
 
     initializers: ClassVar[Mapping[str, str]] = {"kernel": "kernel_initializer", "bias": "bias_initializer"}
 
     units: int = option(options.POSITIVE)
-    activation: Function = option(options.ACTIVATION, None)
-    use_bias: bool = option(options.FLAG, True)
-    kernel_initializer: Initializer = option(options.INITIALIZER, "glorot_uniform")
-    bias_initializer: Initializer = option(options.INITIALIZER, "zeros")
-    kernel_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    bias_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None, omit=True)
-    kernel_constraint: Constraint | None = option(options.CONSTRAINT, None)
-    bias_constraint: Constraint | None = option(options.CONSTRAINT, None)
-    lora_rank: None = option(options.ABSENT, None, config=False)
-    lora_alpha: None = option(options.ABSENT, None, config=False)
-    quantization_config: None = option(options.ABSENT, None)
+    activation: Any = option(options.ACTIVATION, default=None)
+    use_bias: bool = option(options.FLAG, default=True)
+    kernel_initializer: Any = option(options.INITIALIZER, default="glorot_uniform")
+    bias_initializer: Any = option(options.INITIALIZER, default="zeros")
+    kernel_regularizer: Any = option(options.REGULARIZER, default=None)
+    bias_regularizer: Any = option(options.REGULARIZER, default=None)
+    activity_regularizer: Any = option(options.REGULARIZER, default=None, omit=True)
+    kernel_constraint: Any = option(options.CONSTRAINT, default=None)
+    bias_constraint: Any = option(options.CONSTRAINT, default=None)
+    lora_rank: None = option(options.ABSENT, default=None, config=False)
+    lora_alpha: None = option(options.ABSENT, default=None, config=False)
+    quantization_config: None = option(options.ABSENT, default=None)
 
     def op(self) -> ops.Affine:
         return ops.Affine(self.units, self.use_bias)
@@ -109,41 +106,41 @@ class Dense(Layer):
         return (activated(build, self.activation, y),), mask
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@spec
 class Activation(Layer):
     """An activation function by itself; shape as the input's."""
 
-    activation: Function = option(options.ACTIVATION)
-    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None, omit=True, kw_only=True)
+    activation: Any = option(options.ACTIVATION)
+    activity_regularizer: Any = option(options.REGULARIZER, default=None, omit=True, kw_only=True)
 
     def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
         return (activated(build, self.activation, x),), mask
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@spec
 class Dropout(Layer):
     """In training, zeroes a share ``rate`` of its inputs and scales the rest by 1 / (1 - rate)."""
 
     input_kind: ClassVar[Kind | None] = None
 
     rate: float = option(options.RATE)
-    noise_shape: tuple[int | None, ...] | None = option(options.NOISE_SHAPE, None)
-    seed: Any = option(options.SEED, None)
-    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None, omit=True, kw_only=True)
+    noise_shape: Any = option(options.NOISE_SHAPE, default=None)
+    seed: Any = option(options.SEED, default=None)
+    activity_regularizer: Any = option(options.REGULARIZER, default=None, omit=True, kw_only=True)
 
     def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
         build.note(f"{build.path('')[:-1]}: dropout of rate {self.rate} acts in training only")
         return (x,), mask
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@spec
 class Flatten(Layer):
     """(batch, a, b, ...) -> (batch, a b ...), row by row; it ends a mask."""
 
     input_kind: ClassVar[Kind | None] = None
 
-    data_format: str = option(options.choice("channels_last", "channels_first", None), None)
-    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None, omit=True, kw_only=True)
+    data_format: str = option(options.choice("channels_last", "channels_first", None), default=None)
+    activity_regularizer: Any = option(options.REGULARIZER, default=None, omit=True, kw_only=True)
 
     def check(self) -> None:
         object.__setattr__(self, "data_format", self.data_format or "channels_last")
@@ -163,7 +160,7 @@ def _count(shape: Shape) -> int:
     return count
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@spec
 class Embedding(Layer):
     """A row of a table per token id: int (batch, ...) -> (batch, ..., output_dim).
 
@@ -177,21 +174,22 @@ class Embedding(Layer):
 
     input_dim: int = option(options.POSITIVE)
     output_dim: int = option(options.POSITIVE)
-    embeddings_initializer: Initializer = option(options.INITIALIZER, "uniform")
-    embeddings_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    embeddings_constraint: Constraint | None = option(options.CONSTRAINT, None)
-    mask_zero: bool = option(options.FLAG, False)
-    initial_weights: list[Array] | None = option(options.ARRAYS, None, config=False)
-    lora_rank: None = option(options.ABSENT, None, config=False)
-    lora_alpha: None = option(options.ABSENT, None, config=False)
-    quantization_config: None = option(options.ABSENT, None)
-    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None, kw_only=True)
+    embeddings_initializer: Any = option(options.INITIALIZER, default="uniform")
+    embeddings_regularizer: Any = option(options.REGULARIZER, default=None)
+    embeddings_constraint: Any = option(options.CONSTRAINT, default=None)
+    mask_zero: bool = option(options.FLAG, default=False)
+    initial_weights: Any = option(options.ARRAYS, default=None, config=False)
+    lora_rank: None = option(options.ABSENT, default=None, config=False)
+    lora_alpha: None = option(options.ABSENT, default=None, config=False)
+    quantization_config: None = option(options.ABSENT, default=None)
+    activity_regularizer: Any = option(options.REGULARIZER, default=None, kw_only=True)
 
     def check(self) -> None:
         shapes = [array.shape for array in self.initial_weights or []]
         if self.initial_weights is not None and shapes != [(self.input_dim, self.output_dim)]:
             raise SpecError(
-                f"{self._owner()}: weights of shapes {shapes}; expected one of shape {(self.input_dim, self.output_dim)}"
+                f"{self._owner()}: weights of shapes {shapes}; "
+                f"expected one of shape {(self.input_dim, self.output_dim)}"
             )
 
     def op(self) -> ops.Embed:

@@ -7,13 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from lstmcore import activations, configs, constraints, initializers, regularizers
 from lstmcore.errors import SpecError
 from lstmcore.random import SeedGenerator, check_seed
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_):
+        """Only type checkers need the real one, and they bring it."""
+        return lambda function: function
+
+
+T = TypeVar("T")
 
 
 def _as_is(value: Any) -> Any:
@@ -29,12 +40,20 @@ class Option:
     write: Callable[[Any], Any] = _as_is
 
 
-def option(kind: Option, default: Any = MISSING, *, config: bool = True, omit: bool = False, kw_only: bool = False) -> Any:
+def option(
+    kind: Option, *, default: Any = MISSING, config: bool = True, omit: bool = False, kw_only: bool = False
+) -> Any:
     """A dataclass field of that kind. ``config=False``: not a config key; ``omit``: only when not the default."""
     metadata = {"kind": kind, "config": config, "omit": omit}
     if default is MISSING:
         return field(metadata=metadata, kw_only=kw_only)
     return field(default=default, metadata=metadata, kw_only=kw_only)
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(option,))
+def spec(cls: type[T]) -> type[T]:
+    """Makes a layer class of one whose fields are options: frozen, compared by identity."""
+    return dataclass(frozen=True, eq=False, repr=False)(cls)
 
 
 def _integer(value: Any) -> int:

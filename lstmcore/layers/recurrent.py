@@ -9,22 +9,18 @@ choose between ways to compute the same numbers in Keras; here the backend's tab
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lstmcore import ops
-from lstmcore.activations import Function
-from lstmcore.constraints import Constraint
 from lstmcore.errors import SpecError
 from lstmcore.initializers import Initializer, UnitForgetBias
 from lstmcore.layers import options
 from lstmcore.layers.base import Layer, Lowered
-from lstmcore.layers.options import option
+from lstmcore.layers.options import option, spec
 from lstmcore.program import Builder, Value
-from lstmcore.regularizers import Regularizer
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@spec
 class RecurrentLayer(Layer, abstract=True):
     """What the three have in common.
 
@@ -40,8 +36,8 @@ class RecurrentLayer(Layer, abstract=True):
         "bias": "bias_initializer",
     }
 
-    zero_output_for_mask: bool = option(options.FLAG, False, kw_only=True)
-    implementation: int = option(options.choice(0, 1, 2), 2, config=False, kw_only=True)
+    zero_output_for_mask: bool = option(options.FLAG, default=False, kw_only=True)
+    implementation: int = option(options.choice(0, 1, 2), default=2, config=False, kw_only=True)
 
     def check(self) -> None:
         if self.activation.name == "glu":  # type: ignore[attr-defined]  # every subclass has it
@@ -86,39 +82,41 @@ class RecurrentLayer(Layer, abstract=True):
     def _say(self, build: Builder, layer: Mapping[str, Any]) -> None:
         where = build.path("")[:-1] or type(self).__name__
         if layer["unroll"] or self.implementation != 2 or getattr(self, "use_cudnn", "auto") != "auto":
-            build.note(f"{where}: unroll, implementation and use_cudnn change no number; the backend chooses its kernel")
+            build.note(
+                f"{where}: unroll, implementation and use_cudnn change no number; the backend chooses its kernel"
+            )
         if layer["dropout"] or layer["recurrent_dropout"]:
             build.note(f"{where}: dropout and recurrent_dropout act in training only")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@spec
 class LSTM(RecurrentLayer):
     """Long short-term memory; formula in `lstmcore.ops.Lstm`. 4 units (features + units + 1) weights."""
 
     units: int = option(options.POSITIVE)
-    activation: Function = option(options.ACTIVATION, "tanh")
-    recurrent_activation: Function = option(options.ACTIVATION, "sigmoid")
-    use_bias: bool = option(options.FLAG, True)
-    kernel_initializer: Initializer = option(options.INITIALIZER, "glorot_uniform")
-    recurrent_initializer: Initializer = option(options.INITIALIZER, "orthogonal")
-    bias_initializer: Initializer = option(options.INITIALIZER, "zeros")
-    unit_forget_bias: bool = option(options.FLAG, True)
-    kernel_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    recurrent_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    bias_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    kernel_constraint: Constraint | None = option(options.CONSTRAINT, None)
-    recurrent_constraint: Constraint | None = option(options.CONSTRAINT, None)
-    bias_constraint: Constraint | None = option(options.CONSTRAINT, None)
-    dropout: float = option(options.RATE, 0.0)
-    recurrent_dropout: float = option(options.RATE, 0.0)
-    seed: Any = option(options.SEED, None)
-    return_sequences: bool = option(options.FLAG, False)
-    return_state: bool = option(options.FLAG, False)
-    go_backwards: bool = option(options.FLAG, False)
-    stateful: bool = option(options.FLAG, False)
-    unroll: bool = option(options.FLAG, False)
-    use_cudnn: str | bool = option(options.choice("auto", True, False), "auto", config=False)
+    activation: Any = option(options.ACTIVATION, default="tanh")
+    recurrent_activation: Any = option(options.ACTIVATION, default="sigmoid")
+    use_bias: bool = option(options.FLAG, default=True)
+    kernel_initializer: Any = option(options.INITIALIZER, default="glorot_uniform")
+    recurrent_initializer: Any = option(options.INITIALIZER, default="orthogonal")
+    bias_initializer: Any = option(options.INITIALIZER, default="zeros")
+    unit_forget_bias: bool = option(options.FLAG, default=True)
+    kernel_regularizer: Any = option(options.REGULARIZER, default=None)
+    recurrent_regularizer: Any = option(options.REGULARIZER, default=None)
+    bias_regularizer: Any = option(options.REGULARIZER, default=None)
+    activity_regularizer: Any = option(options.REGULARIZER, default=None)
+    kernel_constraint: Any = option(options.CONSTRAINT, default=None)
+    recurrent_constraint: Any = option(options.CONSTRAINT, default=None)
+    bias_constraint: Any = option(options.CONSTRAINT, default=None)
+    dropout: float = option(options.RATE, default=0.0)
+    recurrent_dropout: float = option(options.RATE, default=0.0)
+    seed: Any = option(options.SEED, default=None)
+    return_sequences: bool = option(options.FLAG, default=False)
+    return_state: bool = option(options.FLAG, default=False)
+    go_backwards: bool = option(options.FLAG, default=False)
+    stateful: bool = option(options.FLAG, default=False)
+    unroll: bool = option(options.FLAG, default=False)
+    use_cudnn: str | bool = option(options.choice("auto", True, False), default="auto", config=False)
 
     def op(self) -> ops.Lstm:
         return ops.Lstm(
@@ -130,34 +128,34 @@ class LSTM(RecurrentLayer):
         return UnitForgetBias(inner) if weight == "bias" and self.unit_forget_bias else inner
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@spec
 class GRU(RecurrentLayer):
     """Gated recurrent unit; formula in `lstmcore.ops.Gru`. ``reset_after`` has a second bias."""
 
     units: int = option(options.POSITIVE)
-    activation: Function = option(options.ACTIVATION, "tanh")
-    recurrent_activation: Function = option(options.ACTIVATION, "sigmoid")
-    use_bias: bool = option(options.FLAG, True)
-    kernel_initializer: Initializer = option(options.INITIALIZER, "glorot_uniform")
-    recurrent_initializer: Initializer = option(options.INITIALIZER, "orthogonal")
-    bias_initializer: Initializer = option(options.INITIALIZER, "zeros")
-    kernel_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    recurrent_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    bias_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    kernel_constraint: Constraint | None = option(options.CONSTRAINT, None)
-    recurrent_constraint: Constraint | None = option(options.CONSTRAINT, None)
-    bias_constraint: Constraint | None = option(options.CONSTRAINT, None)
-    dropout: float = option(options.RATE, 0.0)
-    recurrent_dropout: float = option(options.RATE, 0.0)
-    seed: Any = option(options.SEED, None)
-    return_sequences: bool = option(options.FLAG, False)
-    return_state: bool = option(options.FLAG, False)
-    go_backwards: bool = option(options.FLAG, False)
-    stateful: bool = option(options.FLAG, False)
-    unroll: bool = option(options.FLAG, False)
-    reset_after: bool = option(options.FLAG, True)
-    use_cudnn: str | bool = option(options.choice("auto", True, False), "auto", config=False)
+    activation: Any = option(options.ACTIVATION, default="tanh")
+    recurrent_activation: Any = option(options.ACTIVATION, default="sigmoid")
+    use_bias: bool = option(options.FLAG, default=True)
+    kernel_initializer: Any = option(options.INITIALIZER, default="glorot_uniform")
+    recurrent_initializer: Any = option(options.INITIALIZER, default="orthogonal")
+    bias_initializer: Any = option(options.INITIALIZER, default="zeros")
+    kernel_regularizer: Any = option(options.REGULARIZER, default=None)
+    recurrent_regularizer: Any = option(options.REGULARIZER, default=None)
+    bias_regularizer: Any = option(options.REGULARIZER, default=None)
+    activity_regularizer: Any = option(options.REGULARIZER, default=None)
+    kernel_constraint: Any = option(options.CONSTRAINT, default=None)
+    recurrent_constraint: Any = option(options.CONSTRAINT, default=None)
+    bias_constraint: Any = option(options.CONSTRAINT, default=None)
+    dropout: float = option(options.RATE, default=0.0)
+    recurrent_dropout: float = option(options.RATE, default=0.0)
+    seed: Any = option(options.SEED, default=None)
+    return_sequences: bool = option(options.FLAG, default=False)
+    return_state: bool = option(options.FLAG, default=False)
+    go_backwards: bool = option(options.FLAG, default=False)
+    stateful: bool = option(options.FLAG, default=False)
+    unroll: bool = option(options.FLAG, default=False)
+    reset_after: bool = option(options.FLAG, default=True)
+    use_cudnn: str | bool = option(options.choice("auto", True, False), default="auto", config=False)
 
     def op(self) -> ops.Gru:
         return ops.Gru(
@@ -170,31 +168,31 @@ class GRU(RecurrentLayer):
         )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@spec
 class SimpleRNN(RecurrentLayer):
     """The plain recurrence; formula in `lstmcore.ops.SimpleRnn`."""
 
     units: int = option(options.POSITIVE)
-    activation: Function = option(options.ACTIVATION, "tanh")
-    use_bias: bool = option(options.FLAG, True)
-    kernel_initializer: Initializer = option(options.INITIALIZER, "glorot_uniform")
-    recurrent_initializer: Initializer = option(options.INITIALIZER, "orthogonal")
-    bias_initializer: Initializer = option(options.INITIALIZER, "zeros")
-    kernel_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    recurrent_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    bias_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    activity_regularizer: Regularizer | None = option(options.REGULARIZER, None)
-    kernel_constraint: Constraint | None = option(options.CONSTRAINT, None)
-    recurrent_constraint: Constraint | None = option(options.CONSTRAINT, None)
-    bias_constraint: Constraint | None = option(options.CONSTRAINT, None)
-    dropout: float = option(options.RATE, 0.0)
-    recurrent_dropout: float = option(options.RATE, 0.0)
-    return_sequences: bool = option(options.FLAG, False)
-    return_state: bool = option(options.FLAG, False)
-    go_backwards: bool = option(options.FLAG, False)
-    stateful: bool = option(options.FLAG, False)
-    unroll: bool = option(options.FLAG, False)
-    seed: Any = option(options.SEED, None, config=False)
+    activation: Any = option(options.ACTIVATION, default="tanh")
+    use_bias: bool = option(options.FLAG, default=True)
+    kernel_initializer: Any = option(options.INITIALIZER, default="glorot_uniform")
+    recurrent_initializer: Any = option(options.INITIALIZER, default="orthogonal")
+    bias_initializer: Any = option(options.INITIALIZER, default="zeros")
+    kernel_regularizer: Any = option(options.REGULARIZER, default=None)
+    recurrent_regularizer: Any = option(options.REGULARIZER, default=None)
+    bias_regularizer: Any = option(options.REGULARIZER, default=None)
+    activity_regularizer: Any = option(options.REGULARIZER, default=None)
+    kernel_constraint: Any = option(options.CONSTRAINT, default=None)
+    recurrent_constraint: Any = option(options.CONSTRAINT, default=None)
+    bias_constraint: Any = option(options.CONSTRAINT, default=None)
+    dropout: float = option(options.RATE, default=0.0)
+    recurrent_dropout: float = option(options.RATE, default=0.0)
+    return_sequences: bool = option(options.FLAG, default=False)
+    return_state: bool = option(options.FLAG, default=False)
+    go_backwards: bool = option(options.FLAG, default=False)
+    stateful: bool = option(options.FLAG, default=False)
+    unroll: bool = option(options.FLAG, default=False)
+    seed: Any = option(options.SEED, default=None, config=False)
 
     def op(self) -> ops.SimpleRnn:
         return ops.SimpleRnn(self.units, self.activation, self.use_bias, self.zero_output_for_mask)

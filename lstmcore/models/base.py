@@ -125,7 +125,11 @@ class BaseModel:
         """All weights by name, ``"lstm/kernel"``, in Keras' order; read-only arrays."""
         self.program  # noqa: B018  builds the weights, or says that there is no input shape yet
         return MappingProxyType(
-            {f"{name}/{port}": array for name, layer in self.named_layers.items() for port, array in layer.weights.items()}
+            {
+                f"{name}/{port}": array
+                for name, layer in self.named_layers.items()
+                for port, array in layer.weights.items()
+            }
         )
 
     def get_weights(self) -> list[Array]:

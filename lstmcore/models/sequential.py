@@ -65,7 +65,11 @@ class Sequential(BaseModel):
             raise SpecError(f"{layer!r} is in this Sequential already; a chain uses a layer once")
         if self._input is None and not self._named:
             self._input = _declared_input(layer)
-        name = layer.name if layer.name and not layer.state.auto_named else unique(snake(type(layer).__name__), self._named)
+        name = (
+            layer.name
+            if layer.name and not layer.state.auto_named
+            else unique(snake(type(layer).__name__), self._named)
+        )
         if name in self._named:
             raise SpecError(f"Sequential {self.name!r} has two layers called {name!r}; names must differ")
         layer.name_as(name)
@@ -80,7 +84,8 @@ class Sequential(BaseModel):
             raise self._no_input()
         if input_shape is not None and tuple(input_shape) != self._input.batch_shape:
             raise SpecError(
-                f"model {self.name!r} has inputs of shape {self._input.batch_shape}; build was given {tuple(input_shape)}"
+                f"model {self.name!r} has inputs of shape {self._input.batch_shape}; "
+                f"build was given {tuple(input_shape)}"
             )
         self._changed()
         self._build()
@@ -167,12 +172,9 @@ def _declared_input(layer: Layer) -> InputLayer | None:
 
 
 def _declared_shape(layer: Layer) -> Shape | None:
-    length = layer.input_length
-    if layer.input_shape is not None:
-        return layer.input_shape
-    if layer.input_kind == "int":  # an Embedding's input_dim is its vocabulary
-        return length
-    if layer.input_dim is None:
-        return None
-    features = (layer.input_dim,) if isinstance(layer.input_dim, int) else tuple(layer.input_dim)
-    return features if length is None else (*tuple(length), *features)
+    shape: Shape | None = layer.input_shape
+    length: Shape | None = layer.input_length
+    if shape is not None or layer.input_kind == "int":  # an Embedding's input_dim is its vocabulary
+        return length if shape is None else shape
+    features: Shape | None = layer.input_dim
+    return features if features is None or length is None else (*length, *features)

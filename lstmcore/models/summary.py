@@ -59,13 +59,15 @@ def _shape(shape: Shape) -> str:
     return f"({', '.join(map(str, shape))})"
 
 
-def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], ends: list[int], strokes: Sequence[str]) -> Iterator[str]:
+def _draw(
+    header: Sequence[str], rows: Sequence[Sequence[str]], ends: list[int], strokes: Sequence[str]
+) -> Iterator[str]:
     top, under, between, foot, thick, thin = strokes
     widths = [end - start - 3 for start, end in zip([1, *ends], ends, strict=False)]
     widths[0] = ends[0] - 3
 
     def rule(stroke: str) -> str:
-        left, line, tee, right = stroke
+        left, line, tee, right = tuple(stroke)
         return left + tee.join(line * (w + 2) for w in widths) + right
 
     def lines(cells: Sequence[str], wall: str) -> Iterator[str]:

@@ -100,7 +100,9 @@ def _mask(array: Array, name: str) -> Array:
 
 
 def _integers(array: Array, limit: int | None, name: str) -> Array:
-    if array.dtype.kind == "b" or (array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.rint(array))).all()):
+    if array.dtype.kind == "b" or (
+        array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.rint(array))).all()
+    ):
         raise InputError(f"input {name!r} holds {array.dtype} values that are no token ids; expected integers.")
     low, high = array.min(), array.max()
     bound = 2**31 if limit is None else limit
