@@ -103,7 +103,7 @@ def _read(entry: metadata.EntryPoint) -> BackendPlugin:
         manager.register(entry.load(), name=entry.name)
         manager.check_pending()
         answers = manager.hook.lstmcore_backend()
-    except Exception as error:  # a plugin may fail in any way; it must not take others along
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way; it must not take others along
         raise BrokenBackendError(f"{where} does not load: {type(error).__name__}: {error}") from error
     if len(answers) != 1 or not isinstance(answers[0], BackendPlugin):
         raise BrokenBackendError(
@@ -183,7 +183,7 @@ def _load(name: str) -> type[Backend]:
         )
     try:
         backend = plugin.load()
-    except Exception as error:  # a framework may fail in any way at import
+    except (Exception, SystemExit) as error:  # a framework may fail in any way at import
         raise BrokenBackendError(f"backend {name!r} does not load: {type(error).__name__}: {error}") from error
     if not (isinstance(backend, type) and issubclass(backend, Backend)):
         raise BrokenBackendError(f"backend {name!r}: load() must return a subclass of Backend, not {backend!r}")
