@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -202,13 +203,15 @@ def _are_naturals(value: object) -> bool:
     return isinstance(value, list) and all(type(item) is int for item in value)
 
 
-NAMES = f"1 to {MAX_NAME} printable characters; parts between '/' that are not empty, '.' or '..'"
+NAMES = f"1 to {MAX_NAME} visible characters; parts between '/' that are not empty, '.' or '..'"
+_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def is_name(name: str) -> bool:
     """Whether a tensor may be called that: NAMES. No path made of it leads out of a directory."""
-    parts = re.split(r"[/\\]", name)
-    return len(name) <= MAX_NAME and name.isprintable() and not {"", ".", ".."} & set(parts)
+    parts = set(re.split(r"[/\\]", name))
+    kinds = set(map(unicodedata.category, name))  # str.isprintable would change with Python's version
+    return len(name) <= MAX_NAME and not kinds & _INVISIBLE and not parts & {"", ".", ".."}
 
 
 def is_text(text: str) -> bool:

@@ -139,7 +139,9 @@ def test_the_conformance_suite_names_no_framework_and_no_backend() -> None:
             assert top not in BACKENDS, f"{path} imports {module}"
 
 
-@pytest.mark.parametrize("name", ["lstmcore", "lstmcore.layers", "lstmcore.models", "lstmcore.plugins", "lstmcore.datasets"])
+@pytest.mark.parametrize(
+    "name", ["lstmcore", "lstmcore.layers", "lstmcore.models", "lstmcore.plugins", "lstmcore.datasets"]
+)
 def test_public_names_exist(name: str) -> None:
     module = importlib.import_module(name)
     for public in getattr(module, "__all__", []):

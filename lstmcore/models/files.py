@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lstmcore import configs
+from lstmcore import configs, initializers
 from lstmcore.errors import SpecError
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models.base import BaseModel
@@ -24,7 +24,19 @@ def save(model: BaseModel, path: PathLike) -> None:
     """Writes the model to a ``.safetensors`` file."""
     if Path(path).suffix != ".safetensors":
         raise SpecError(f"models are saved to .safetensors files; given {Path(path).name!r}")
-    write(path, model.weights, model.to_json())
+    write(path, model.weights, json.dumps(_without_arrays(model.serialize())))
+
+
+def _without_arrays(config: Any) -> Any:
+    """The description without the arrays that initializers hold: the file has the weights themselves."""
+    if isinstance(config, list):
+        return [_without_arrays(entry) for entry in config]
+    if not isinstance(config, dict):
+        return config
+    value = config.get("config")
+    if isinstance(value, dict) and isinstance(value.get("value"), dict):  # Constant(array)
+        return initializers.serialize(initializers.Zeros())
+    return {key: _without_arrays(entry) for key, entry in config.items()}
 
 
 def load_model(path: PathLike) -> BaseModel:

@@ -1,0 +1,78 @@
+"""Every layer takes what Keras 3.15's takes: the same arguments, in the same order, with the same defaults."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lstmcore import layers
+
+CASES = json.loads((Path(__file__).parents[1] / "goldens" / "signatures.json").read_text(encoding="utf-8"))["cases"]
+# A tensor of a running graph: there is none here.
+NOT_HERE = {"input_tensor", "tensor"}
+
+
+def parameters(name: str) -> dict[str, inspect.Parameter]:
+    called: Any = getattr(layers, name)
+    found = inspect.signature(called if name == "Input" else called.__init__).parameters
+    return {key: p for key, p in found.items() if key != "self"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_positional_arguments_stand_in_keras_order(name: str) -> None:
+    theirs = [key for key, _, _, kind in CASES[name] if kind == "POSITIONAL_OR_KEYWORD"]
+    ours = [key for key, p in parameters(name).items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    spelled = {"weights": "initial_weights"}
+    assert ours == [spelled.get(key, key) for key in theirs]
+
+
+def example(default: Any, key: str) -> Any:
+    return {"units": 3, "activation": "relu", "rate": 0.5, "input_dim": 5, "output_dim": 4}.get(key, default)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [(name, row[0]) for name, rows in CASES.items() for row in rows if row[0] not in NOT_HERE]
+)
+def test_every_argument_of_keras_is_taken_at_its_default(name: str, key: str) -> None:
+    rows = {row[0]: row for row in CASES[name]}
+    required = {k: example(None, k) for k, row in rows.items() if row[2]}
+    if name in ("Input", "InputLayer"):
+        required = {"shape": (4, 3)}
+    plain = getattr(layers, name)(**required)
+    given = getattr(layers, name)(**{key: rows[key][1], **required})
+    assert given.get_config() == plain.get_config()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "mine"},
+        {"trainable": False},
+        {"dtype": "float32"},
+        {"activity_regularizer": None},
+        {"autocast": True},
+        {"input_shape": (9, 5)},
+        {"input_shape": [9, 5]},
+        {"input_shape": (None, 5)},
+    ],
+)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("Input", "InputLayer")])
+def test_what_keras_takes_for_every_layer(name: str, options: dict[str, Any]) -> None:
+    required = {row[0]: example(None, row[0]) for row in CASES[name] if row[2]}
+    made = getattr(layers, name)(**required, **options)
+    assert type(made).__name__ == name
+
+
+def test_the_defaults_can_be_read_off_the_signature() -> None:
+    for name, rows in CASES.items():
+        ours = parameters(name)
+        for key, default, required, _ in rows:
+            if key in NOT_HERE or key == "weights" or name == "InputLayer":
+                continue
+            found = ours[key].default
+            assert (found is inspect.Parameter.empty) == required, (name, key)
+            assert required or found == default, (name, key)
