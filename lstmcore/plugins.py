@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import metadata
 from typing import Any, Literal
 
@@ -83,8 +84,9 @@ def names() -> tuple[str, ...]:
     return tuple(dict.fromkeys(entry.name for entry in _entry_points(GROUP)))
 
 
+@lru_cache(maxsize=1)
 def reference() -> str:
-    """The name of the backend that judges the others, and the default."""
+    """The name of the backend that judges the others, and the default; asked of the metadata once."""
     entries = _entry_points(REFERENCE_GROUP)
     if not entries:
         raise UnknownBackendError(

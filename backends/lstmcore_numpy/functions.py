@@ -18,9 +18,10 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), from the side on which exp does not overflow."""
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0, np.ones_like(x), small) / (1 + small)
+    """1 / (1 + exp(-x)); where exp overflows, the result is the 0 that it should round to."""
+    y = np.exp(-x)
+    y += 1
+    return np.reciprocal(y, out=y)
 
 
 def softplus(x: Array) -> Array:
