@@ -1,0 +1,47 @@
+"""The rows of a `Comparison`, and the engines that are not installed, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lstmcore.cli.output import say, show_table
+from lstmcore.runtime.compare import LIMIT, Comparison, Row
+
+HEADER = ("engine", "version", "device", "kernels", "E", "time", "")
+RIGHT = (4, 5)
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One engine that ran, or failed to, under HEADER."""
+    return (
+        row.backend,
+        row.version,
+        row.device,
+        row.kernels,
+        "" if row.error is None else f"{row.error:.2f}",
+        "" if row.seconds is None else f"{row.seconds * 1000:.1f} ms",
+        f"{row.status}: {row.remedy}" if row.remedy else row.status,
+    )
+
+
+def show(comparison: Comparison) -> None:
+    """The whole comparison."""
+    say(f"{comparison.samples:,} samples in {comparison.dtype} against {comparison.reference} in float64.")
+    say(f"E = max|y - ref| / (eps max|ref|), in units of rounding; up to {comparison.limit:.3g} is agreement.")
+    if comparison.limit > LIMIT:
+        own = f"{comparison.reference} itself, in {comparison.dtype}, has E {comparison.baseline:.1f}"
+        say(f"This model amplifies rounding: {own}.")
+    say()
+    show_table(HEADER, [cells(row) for row in comparison.rows if row.status != "missing"], RIGHT)
+    show_missing(comparison.rows)
+
+
+def show_missing(rows: Iterable[Row]) -> None:
+    """The engines that are not installed, with the command that adds each."""
+    missing = {row.backend: row.remedy for row in rows if row.status == "missing"}
+    if missing:
+        say()
+        say("Not installed here:")
+        width = max(map(len, missing))
+        for name, command in missing.items():
+            say(f"  {name.ljust(width)}  {command}")

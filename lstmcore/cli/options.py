@@ -1,0 +1,44 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+PATH = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+
+
+class BackendName(click.ParamType[str]):
+    """``name`` or ``name:device`` of an installed plugin; whether it runs is for the command to see."""
+
+    name = "backend"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from lstmcore import plugins
+        from lstmcore.errors import near
+
+        name, colon, device = str(value).partition(":")
+        if name not in plugins.names():
+            self.fail(f"unknown backend {name!r}.{near(name, plugins.names())}", param, ctx)
+        if colon and not device:
+            self.fail(f"{value!r} names no device after ':'; write {name!r} for the default", param, ctx)
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from lstmcore import plugins
+
+        return [CompletionItem(name) for name in plugins.names() if name.startswith(incomplete)]
+
+
+model_file = click.argument("file", type=PATH)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print data as JSON.")
+
+input_option = click.option(
+    "--input", "input_path", type=PATH, required=True, help="The input: a .npy or .npz file, first axis the samples."
+)
+
+key_option = click.option("--key", help="Which array of a .npz file, where it holds several.")
