@@ -41,6 +41,7 @@ threshold           x where x > threshold, else default_value
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -102,6 +103,9 @@ class Function:
         """All parameters, filled in."""
         return {**PARAMETERS[self.name], **dict(self.changed)}
 
+    def __repr__(self) -> str:
+        return repr(str(self))
+
     def __str__(self) -> str:
         inside = ", ".join(f"{key}={value!r}" for key, value in self.changed)
         return f"{self.name}({inside})" if inside else self.name
@@ -113,13 +117,33 @@ def function(name: str, **parameters: Number) -> Function:
     if name not in PARAMETERS:
         raise SpecError(f"unknown activation {name!r}.{near(name, PARAMETERS)}")
     defaults = PARAMETERS[name]
-    for key in parameters:
+    for key, value in parameters.items():
         if key not in defaults:
             raise SpecError(f"activation {name!r} has no parameter {key!r}.{near(key, defaults)}")
+        if not _fits(value, defaults[key]):
+            raise SpecError(f"activation {name!r}: {key} is {value!r}; expected {_EXPECTED[type(defaults[key])]}")
+    if parameters.get("alpha") == 0 and name == "celu":
+        raise SpecError("activation 'celu': alpha is 0; expected another number, it divides by it")
     missing = [key for key, value in defaults.items() if value is REQUIRED and key not in parameters]
     if missing:
         raise SpecError(f"activation {name!r} needs {' and '.join(missing)}, so it cannot be given by name alone")
     return Function(name, tuple((k, v) for k, v in sorted(parameters.items()) if v != defaults[k]))
+
+
+_EXPECTED = {bool: "True or False", int: "an integer", float: "a number"}
+_EXPECTED |= {type(None): "None or a number", type(REQUIRED): "a number"}
+
+
+def _fits(value: object, default: object) -> bool:
+    if value is None or isinstance(value, bool):
+        return type(value) is type(default)
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return (
+        isinstance(value, int)
+        if type(default) is int
+        else type(default) is not bool and isinstance(value, (int, float))
+    )
 
 
 LINEAR = Function("linear")
@@ -137,8 +161,8 @@ def get(identifier: object) -> Function:
         config = identifier.get("config", identifier.get("class_name"))
         if isinstance(config, str):
             return function(config)
-        if "name" in identifier:
-            return function(**dict(identifier))
+        if isinstance(identifier.get("name"), str):
+            return function(**{str(key): value for key, value in identifier.items()})
     raise SpecError(
         f"activation must be a name, a Function or None, not {type(identifier).__name__} {identifier!r}; "
         "code cannot travel between engines, so a callable is refused: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -14,6 +15,8 @@ from lstmcore.random import SeedGenerator
 
 Config = dict[str, Any]
 T = TypeVar("T")
+
+_OWN_MODULE = re.compile(r"(tensorflow\.(python\.)?)?(tf_)?keras(\.|$)")
 
 # shared_object_id says which objects of a model were one and the same: for values it means nothing
 _KEYS = ("class_name", "config", "module", "registered_name", "shared_object_id")
@@ -40,7 +43,7 @@ def unwrap(wrapped: Mapping[str, Any], kind: str) -> tuple[Any, Config]:
     if "class_name" not in wrapped or set(wrapped) - set(_KEYS) or not isinstance(config or {}, Mapping):
         raise SpecError(f"{dict(wrapped)!r} is not the config of a Keras {kind}; expected a dict of {_KEYS}.")
     name, module = wrapped["class_name"], wrapped.get("module", "keras")
-    if "keras" not in str(module) or wrapped.get("registered_name") not in (None, name):
+    if not _OWN_MODULE.match(str(module)) or wrapped.get("registered_name") not in (None, name):
         raise SpecError(
             f"The {kind} {name!r} of module {module!r} is not one of Keras' own, so its config does not say "
             f"what it does; replace it."

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lstmcore import configs
+from lstmcore.naming import snake
 
 Axes = int | list[int] | tuple[int, ...]
 
@@ -45,15 +46,10 @@ class MinMaxNorm(Constraint):
     axis: Axes = 0
 
 
+_CLASSES: tuple[type[Constraint], ...] = (MaxNorm, NonNeg, UnitNorm, MinMaxNorm)
 CONSTRAINTS: dict[str, type[Constraint]] = {
-    "MaxNorm": MaxNorm,
-    "max_norm": MaxNorm,
-    "NonNeg": NonNeg,
-    "non_neg": NonNeg,
-    "UnitNorm": UnitNorm,
-    "unit_norm": UnitNorm,
-    "MinMaxNorm": MinMaxNorm,
-    "min_max_norm": MinMaxNorm,
+    **{cls.__name__: cls for cls in _CLASSES},
+    **{snake(cls.__name__): cls for cls in _CLASSES},
 }
 
 

@@ -96,6 +96,8 @@ class UnsupportedOp(BackendError, NotImplementedError):  # noqa: N818  the name 
 def near(name: object, known: Iterable[str]) -> str:
     """The end of an "unknown name" message: near misses first, then all that is known."""
     names = sorted(known)
+    folded = {known_name.lower(): known_name for known_name in reversed(names)}
     close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
+    close = close or [folded[c] for c in difflib.get_close_matches(str(name).lower(), folded, n=3, cutoff=0.6)]
     hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
     return f"{hint} Known: {', '.join(names) or 'none'}."

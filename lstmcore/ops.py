@@ -9,7 +9,7 @@ of ``outputs``. NaN and infinity follow IEEE arithmetic: they pass through.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, cast
 
@@ -34,6 +34,19 @@ class Tensor:
     kind: Kind = "float"
 
 
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31
+
+
+# The types that an option may have: in words, and as a check.
+_OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "int": ("an integer; positive for a size", _is_int),
+    "bool": ("True or False", lambda value: isinstance(value, bool)),
+    "tuple[int, ...]": ("a tuple of integers", lambda v: isinstance(v, tuple) and all(map(_is_int, v))),
+    "Function": ("an activation function", lambda value: isinstance(value, Function)),
+}
+
+
 @dataclass(frozen=True)
 class Op:
     """Base of the ops."""
@@ -43,10 +56,18 @@ class Op:
     optional: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ("y",)
     weights: ClassVar[Mapping[str, str]] = {}
+    moves: ClassVar[bool] = False  # it only moves the numbers of its first input
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         if not abstract:
             Op.registry[cls.__name__] = cls
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            expected, holds = _OPTIONS[str(f.type)]
+            value = getattr(self, f.name)
+            if not holds(value) or (f.name in ("units", "size") and value < 1):
+                raise SpecError(f"op {type(self).__name__}: {f.name} is {value!r}; expected {expected}")
 
     def infer(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
         """The outputs' shapes and kinds; SpecError where the inputs do not fit."""
@@ -99,21 +120,26 @@ def from_attributes(name: str, attributes: Mapping[str, Any]) -> Op:
         raise SpecError(f"op {name}: {error}") from None
 
 
-def _tensor(op: Op, port: str, value: Tensor | None, rank: int | None, kind: Kind | None = "float") -> Tensor:
+def _tensor(op: Op, port: str, value: Tensor | None, layout: str = "", kind: Kind | None = "float") -> Tensor:
+    """The input, checked: its kind, and as many axes as ``layout`` names; with "..." at least as many."""
     if value is None:
         raise SpecError(f"{type(op).__name__}: input {port!r} is missing")
     if kind is not None and value.kind != kind:
         raise SpecError(f"{type(op).__name__}: input {port!r} holds {value.kind}; expected {kind}")
-    if rank is not None and len(value.shape) != rank:
-        raise SpecError(
-            f"{type(op).__name__}: input {port!r} has {len(value.shape)} axes, shape {value.shape}; expected {rank}"
-        )
+    names = layout.split(", ") if layout else []
+    required = len(names) - names.count("...")
+    if len(value.shape) < required or (len(value.shape) > required and names and "..." not in names):
+        axes = f"{len(value.shape)} axes, shape {value.shape}"
+        raise SpecError(f"{type(op).__name__}: input {port!r} has {axes}; expected ({layout})")
     return value
 
 
 def _known(op: Op, port: str, length: int | None) -> int:
     if length is None:
-        raise SpecError(f"{type(op).__name__}: the last axis of input {port!r} must have a known length")
+        name = type(op).__name__
+        raise SpecError(
+            f"{name}: the last axis of input {port!r} must have a known length; give the Input all lengths it follows from, of time too"
+        )
     return length
 
 
@@ -129,9 +155,7 @@ class Affine(Op):
     weights: ClassVar[Mapping[str, str]] = {"kernel": "input unit", "bias": "unit"}
 
     def sizes(self, *inputs: Tensor | None) -> dict[str, int]:
-        x = _tensor(self, "x", inputs[0], None)
-        if len(x.shape) < 2:
-            raise SpecError(f"Affine: input has shape {x.shape}; expected (batch, ..., features)")
+        x = _tensor(self, "x", inputs[0], "batch, ..., features")
         return {"input": _known(self, "x", x.shape[-1]), "unit": self.units}
 
     def infer(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
@@ -146,7 +170,7 @@ class Activate(Op):
     function: Function
 
     def infer(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        x = _tensor(self, "x", inputs[0], None)
+        x = _tensor(self, "x", inputs[0])
         if self.function.name not in activations.ALONG_AXIS:
             return (x,)
         axis = self.function.parameters["axis"]
@@ -179,7 +203,7 @@ class Embed(Op):
         return {"token": self.size, "unit": self.units}
 
     def infer(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        return (Tensor((*_tensor(self, "ids", inputs[0], None, "int").shape, self.units)),)
+        return (Tensor((*_tensor(self, "ids", inputs[0], kind="int").shape, self.units)),)
 
 
 @dataclass(frozen=True)
@@ -189,7 +213,7 @@ class NotEqual(Op):
     value: int = 0
 
     def infer(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        return (Tensor(_tensor(self, "x", inputs[0], None, "int").shape, "bool"),)
+        return (Tensor(_tensor(self, "x", inputs[0], kind="int").shape, "bool"),)
 
 
 @dataclass(frozen=True)
@@ -199,10 +223,11 @@ class Reshape(Op):
     ``shape`` is the target without the batch axis; one entry may be -1 and takes what is left.
     """
 
+    moves: ClassVar[bool] = True
     shape: tuple[int, ...]
 
     def infer(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        x = _tensor(self, "x", inputs[0], None, None)
+        x = _tensor(self, "x", inputs[0], kind=None)
         if sum(n == -1 for n in self.shape) > 1 or any(n < -1 for n in self.shape):
             raise SpecError(f"Reshape: target {self.shape} may hold one -1 and no other negative length")
         known = _product(n for n in self.shape if n != -1)
@@ -211,6 +236,10 @@ class Reshape(Op):
             raise SpecError(f"Reshape: {x.shape[1:]} holds {total} numbers, which do not fill {self.shape}")
         left = None if total is None else total // max(known, 1)
         return (Tensor((x.shape[0], *(left if n == -1 else n for n in self.shape)), x.kind),)
+
+
+def _may_equal(a: int | None, b: int | None) -> bool:
+    return a is None or b is None or a == b
 
 
 def _product(lengths: Any) -> int:
@@ -224,10 +253,11 @@ def _product(lengths: Any) -> int:
 class Transpose(Op):
     """Permutes the axes: axis k of y is axis ``axes[k]`` of x. The batch axis stays first."""
 
+    moves: ClassVar[bool] = True
     axes: tuple[int, ...]
 
     def infer(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        x = _tensor(self, "x", inputs[0], None, None)
+        x = _tensor(self, "x", inputs[0], kind=None)
         if sorted(self.axes) != list(range(len(x.shape))) or self.axes[0] != 0:
             raise SpecError(f"Transpose: axes {self.axes} do not permute the {len(x.shape)} axes, batch first")
         return (Tensor(tuple(x.shape[k] for k in self.axes), x.kind),)
@@ -237,10 +267,10 @@ class Transpose(Op):
 class Reverse(Op):
     """``y[:, t] = x[:, T-1-t]``. x (B, T, ...), any kind -> the same shape."""
 
+    moves: ClassVar[bool] = True
+
     def infer(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        x = _tensor(self, "x", inputs[0], None, None)
-        if len(x.shape) < 2:
-            raise SpecError(f"Reverse: input has shape {x.shape}; expected (batch, time, ...)")
+        x = _tensor(self, "x", inputs[0], "batch, time, ...", None)
         return (x,)
 
 
@@ -248,10 +278,10 @@ class Reverse(Op):
 class Last(Op):
     """``y = x[:, T-1]``. x (B, T, ...) -> (B, ...)."""
 
+    moves: ClassVar[bool] = True
+
     def infer(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        x = _tensor(self, "x", inputs[0], None, None)
-        if len(x.shape) < 2:
-            raise SpecError(f"Last: input has shape {x.shape}; expected (batch, time, ...)")
+        x = _tensor(self, "x", inputs[0], "batch, time, ...", None)
         return (Tensor((x.shape[0], *x.shape[2:]), x.kind),)
 
 
@@ -279,7 +309,7 @@ class Recurrent(Op, abstract=True):
         cls.outputs = ("y", *cls.states)
 
     def sizes(self, *inputs: Tensor | None) -> dict[str, int]:
-        x = _tensor(self, "x", inputs[0], 3)
+        x = _tensor(self, "x", inputs[0], "batch, time, features")
         features = _known(self, "x", x.shape[2])
         return {"input": features, "state": self.units, "unit": self.units, "gate": len(self.gates)}
 
@@ -287,14 +317,19 @@ class Recurrent(Op, abstract=True):
         self.sizes(*inputs)
         x = cast(Tensor, inputs[0])
         for port, state in zip(self.states, inputs[1:], strict=False):
-            if _tensor(self, port, state, 2).shape[1] != self.units:
+            if _tensor(self, port, state, "batch, units").shape[1] != self.units:
                 given = cast(Tensor, state).shape
                 raise SpecError(
                     f"{type(self).__name__}: state {port!r} has shape {given}; expected (batch, {self.units})"
                 )
         mask = inputs[1 + len(self.states)]
         if mask is not None:
-            _tensor(self, "mask", mask, 2, "bool")
+            _tensor(self, "mask", mask, "batch, time", "bool")
+            if not _may_equal(mask.shape[1], x.shape[1]):
+                raise SpecError(f"{type(self).__name__}: mask has shape {mask.shape}; the input has {x.shape[1]} steps")
+        batches = {tensor.shape[0] for tensor in inputs if tensor is not None and tensor.shape[0] is not None}
+        if len(batches) > 1:
+            raise SpecError(f"{type(self).__name__}: inputs of different batch sizes, {sorted(map(str, batches))}")
         for f in fields(self):
             function = getattr(self, f.name)
             if isinstance(function, Function) and function.name == "glu":

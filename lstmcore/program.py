@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 from lstmcore import ops
@@ -106,7 +105,6 @@ class Program:
                     for node in self.nodes
                 ],
                 "outputs": self.outputs,
-                "limits": dict(self.limits),
                 "notes": self.notes,
             },
             indent=indent,
@@ -115,11 +113,13 @@ class Program:
 
 def from_json(text: str) -> Program:
     """A program from its JSON; every node is checked again. SpecError where it does not hold together."""
+    if not isinstance(text, str):
+        raise SpecError(f"the JSON of a program is a string, not {type(text).__name__}")
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SpecError(f"not the JSON of a program: {error}") from None
-    if not isinstance(data, dict) or data.get("opset") != ops.OPSET:
+    if not isinstance(data, dict) or data.get("opset") is not ops.OPSET:
         given = data.get("opset") if isinstance(data, dict) else type(data).__name__
         raise SpecError(f"program has opset {given!r}; this version reads opset {ops.OPSET}")
     try:
@@ -131,9 +131,9 @@ def from_json(text: str) -> Program:
 def _rebuild(data: Mapping[str, Any]) -> Program:
     build = Builder()
     for item in data["inputs"]:
-        build.input(item["name"], tuple(item["shape"]), item["kind"], data["limits"].get(item["name"]))
+        build.input(item["name"], tuple(item["shape"]), item["kind"])
     for item in data["carries"]:
-        build.values[item["before"]] = Value(tuple(item["shape"]), "float", item["before"])
+        build.enter(item["before"], tuple(item["shape"]))
     for item in data["nodes"]:
         op = ops.from_attributes(item["op"], item["attributes"])
         build.add(Node(item["name"], op, tuple(item["inputs"]), tuple(item["outputs"]), item["weights"]))
@@ -161,36 +161,52 @@ class Builder:
     def scope(self, name: str) -> Iterator[None]:
         """Within it, nodes, weights and carries are named ``name/...``."""
         outer, self._scope = self._scope, (*self._scope, name)
-        yield
-        self._scope = outer
+        try:
+            yield
+        finally:
+            self._scope = outer
 
     def path(self, name: str) -> str:
         """``name`` under the open scope."""
         return "/".join((*self._scope, name))
 
-    def input(self, name: str, shape: Shape, kind: Kind = "float", limit: int | None = None) -> Value:
-        """Declares an input."""
+    def enter(self, name: str, shape: Shape, kind: Kind = "float") -> Value:
+        """Declares a value that comes from outside."""
+        if not isinstance(name, str) or not name:
+            raise SpecError(f"{name!r} is no name of a value")
         if name in self.values:
+            raise SpecError(f"the value {name!r} exists already")
+        whole = isinstance(shape, tuple) and all(n is None or (type(n) is int and 0 < n < 2**31) for n in shape)
+        if not whole or kind not in ("float", "int", "bool"):
+            raise SpecError(
+                f"{name!r} is declared as {kind!r} of shape {shape!r}; expected lengths or None for each axis"
+            )
+        self.values[name] = Value(shape, kind, name)
+        return self.values[name]
+
+    def input(self, name: str, shape: Shape, kind: Kind = "float") -> Value:
+        """Declares an input."""
+        if name in self.inputs:
             raise SpecError(f"two inputs are called {name!r}")
-        value = Value(shape, kind, name)
+        value = self.enter(name, shape, kind)
         self.inputs.append(name)
-        self.values[name] = value
-        if limit is not None:
-            self.limits[name] = limit
         return value
 
-    def limit(self, ids: Value, size: int) -> None:
-        """Declares that ``ids`` must lie in [0, size); checked at the edge where ids is an input."""
-        if ids.name in self.inputs:
-            self.limits[ids.name] = min(size, self.limits.get(ids.name, size))
+    def _limit(self, ids: str | None, size: int) -> None:
+        """Ids must lie in [0, size): noted for the input that they come from, to be checked at the edge."""
+        makers = {output: node for node in self.nodes for output in node.outputs}
+        source = ids
+        while source in makers and makers[source].op.moves:
+            source = makers[source].inputs[0]
+        if source in self.inputs:
+            self.limits[source] = min(size, self.limits.get(source, size))
 
     def carry(self, name: str, shape: Shape, stateful: bool = False) -> Value:
         """Declares a state of the open scope and gives its value before the call."""
         path = self.path(name)
         if path in self.carries:
             raise SpecError(f"two states are called {path!r}")
-        value = Value(shape, "float", f"{path}.before")
-        self.values[value.name] = value
+        value = self.enter(f"{path}.before", shape)
         self.carries[path] = Carry(path, value.name, value.name, stateful)
         return value
 
@@ -201,6 +217,8 @@ class Builder:
 
     def note(self, text: str) -> None:
         """Adds a remark, once."""
+        if not isinstance(text, str):
+            raise SpecError(f"a note is a text, not {text!r}")
         if text not in self.notes:
             self.notes.append(text)
 
@@ -225,6 +243,9 @@ class Builder:
 
     def add(self, node: Node) -> None:
         """Appends a finished node. SpecError names the node where something does not fit."""
+        for name in (node.name, *node.outputs, *node.weights.values()):
+            if not isinstance(name, str) or not name:
+                raise SpecError(f"node {node.name!r}: {name!r} is no name")
         for given in node.inputs:
             if given is not None and given not in self.values:
                 raise SpecError(f"node {node.name!r} reads {given!r}, which no earlier node makes")
@@ -241,11 +262,15 @@ class Builder:
             outputs, shapes = node.op.infer(*tensors), node.op.inventory(*tensors)
         except SpecError as error:
             raise SpecError(f"{node.name}: {error}") from None
+        if node.name in self._names:
+            raise SpecError(f"two nodes are called {node.name!r}")
         if set(shapes) != set(node.weights):
             raise SpecError(f"node {node.name!r} has weights {sorted(node.weights)}; {node.op} uses {sorted(shapes)}")
         for port, path in node.weights.items():
             if self.weights.setdefault(path, shapes[port]) != shapes[port]:
                 raise SpecError(f"weight {path!r} is used with shapes {self.weights[path]} and {shapes[port]}")
+        if isinstance(node.op, ops.Embed):
+            self._limit(node.inputs[0], node.op.size)
         self.nodes.append(node)
         self._names.add(node.name)
         for name, tensor in zip(node.outputs, outputs, strict=True):
@@ -253,17 +278,27 @@ class Builder:
 
     def finish(self, outputs: Sequence[str]) -> Program:
         """The program that yields ``outputs``."""
+        if not outputs:
+            raise SpecError("a program has at least one output")
         for name in (*outputs, *(c.after for c in self.carries.values())):
             if name not in self.values:
                 raise SpecError(f"the program should yield {name!r}, which no node makes")
+        for carry in self.carries.values():
+            if not isinstance(carry.name, str) or not carry.name or not isinstance(carry.stateful, bool):
+                raise SpecError(f"{carry} is no state; expected a name, and stateful True or False")
+            before, after = self.values[carry.before], self.values[carry.after]
+            if (before.shape, before.kind) != (after.shape, after.kind):
+                raise SpecError(
+                    f"state {carry.name!r} has shape {before.shape} before the call and {after.shape} after it"
+                )
         return Program(
             inputs=tuple(self.inputs),
             outputs=tuple(outputs),
             nodes=tuple(self.nodes),
-            values=MappingProxyType(dict(self.values)),
-            weights=MappingProxyType(dict(self.weights)),
+            values=dict(self.values),
+            weights=dict(self.weights),
             carries=tuple(self.carries.values()),
-            limits=MappingProxyType(dict(self.limits)),
+            limits=dict(self.limits),
             notes=tuple(self.notes),
         )
 

@@ -8,15 +8,18 @@ from typing import Any
 
 from lstmcore import configs
 from lstmcore.errors import SpecError
+from lstmcore.naming import snake
 
 
 @dataclass(frozen=True)
 class Regularizer:
-    """Base of the regularisers; every argument is a finite, non-negative factor."""
+    """Base of the regularisers; every number is a finite, non-negative factor."""
 
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
+            if f.type != "float":
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise SpecError(f"{type(self).__name__}: {f.name} is {value!r}; expected a number >= 0")
 
@@ -43,7 +46,24 @@ class L1L2(Regularizer):
     l2: float = 0.0
 
 
-REGULARIZERS: dict[str, type[Regularizer]] = {"L1": L1, "l1": L1, "L2": L2, "l2": L2, "L1L2": L1L2}
+@dataclass(frozen=True)
+class OrthogonalRegularizer(Regularizer):
+    """factor times the mean of |cos| between different rows, or columns, of a matrix."""
+
+    factor: float = 0.01
+    mode: str = "rows"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mode not in ("rows", "columns"):
+            raise SpecError(f"OrthogonalRegularizer: mode is {self.mode!r}; expected 'rows' or 'columns'")
+
+
+_CLASSES: tuple[type[Regularizer], ...] = (L1, L2, L1L2, OrthogonalRegularizer)
+REGULARIZERS: dict[str, type[Regularizer]] = {
+    **{cls.__name__: cls for cls in _CLASSES},
+    **{snake(cls.__name__): cls for cls in _CLASSES},
+}
 
 
 def get(identifier: object) -> Regularizer | None:

@@ -582,11 +582,19 @@ def test_inspect_lists_even_what_it_cannot_use(files: Path, model: Sequential) -
 
 
 def test_names_in_a_file_cannot_steer_the_terminal(tmp_path: Path) -> None:
-    model = Sequential([Input((6, 3)), LSTM(2)], name="m\x1b]0;title\x07")
-    model.save(tmp_path / "m.safetensors")
+    Sequential([Input((6, 3)), LSTM(2)], name="[bold]title").save(tmp_path / "m.safetensors")
+    for name in ("inspect", "summary"):
+        assert "[bold]title" in lstmcore(name, tmp_path / "m.safetensors").stdout
+
+
+def test_control_characters_in_a_file_are_refused_and_not_printed(tmp_path: Path) -> None:
+    model = Sequential([Input((6, 3)), LSTM(2)], name="m")
+    text = model.to_json().replace('"name": "m"', '"name": "m\\u001b]0;title\\u0007"')
+    weights.write(tmp_path / "m.safetensors", model.weights, text)
     for name in ("inspect", "summary"):
         result = lstmcore(name, tmp_path / "m.safetensors")
-        assert "title" in result.stdout and "\x1b" not in result.stdout and "\x07" not in result.stdout
+        assert result.exit_code == 1
+        assert "title" in result.stderr and "\x1b" not in result.stderr + result.stdout
 
 
 # What engines print from native code.

@@ -20,9 +20,7 @@ def test_a_missing_config_is_empty(config: dict[str, object]) -> None:
     assert unwrap({"class_name": "Zeros", **config}, "initializer") == ("Zeros", {})
 
 
-@pytest.mark.parametrize(
-    "wrapped", [{}, {"config": {}}, {"class_name": "A", "config": 3}, {"class_name": "A", "x": 1}]
-)
+@pytest.mark.parametrize("wrapped", [{}, {"config": {}}, {"class_name": "A", "config": 3}, {"class_name": "A", "x": 1}])
 def test_other_dicts_are_refused(wrapped: dict[str, object]) -> None:
     with pytest.raises(SpecError, match="is not the config of an initializer; expected a dict of"):
         unwrap(wrapped, "initializer")

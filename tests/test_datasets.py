@@ -595,9 +595,7 @@ def test_importing_the_data_sets_imports_nothing_heavy():
         "heavy = {'pooch', 'requests', 'torch', 'tensorflow', 'keras', 'jax', 'onnxruntime'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
 
 

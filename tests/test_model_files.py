@@ -112,7 +112,7 @@ def test_one_damaged_byte_is_located_and_changes_nothing(tmp_path: Path) -> None
     data[-1] ^= 1
     path.write_bytes(data)
     before = model.get_weights()
-    with pytest.raises(DamagedFileError, match="lstm/|dense/"):
+    with pytest.raises(DamagedFileError, match=r"lstm/|dense/"):
         model.load_weights(path)
     with pytest.raises(DamagedFileError):
         lc.load_model(path)
@@ -121,7 +121,7 @@ def test_one_damaged_byte_is_located_and_changes_nothing(tmp_path: Path) -> None
 
 def test_a_foreign_safetensors_file_is_told_from_ours(tmp_path: Path) -> None:
     save_file({"lstm/kernel": np.zeros((3, 16), np.float32)}, tmp_path / "m.safetensors")
-    with pytest.raises(ForeignFileError, match="m.safetensors"):
+    with pytest.raises(ForeignFileError, match=r"m\.safetensors"):
         lc.load_model(tmp_path / "m.safetensors")
 
 

@@ -67,7 +67,7 @@ def log_softmax(x: Array, axis: int) -> Array:
 def sparsemax(x: Array, axis: int) -> Array:
     """Martins & Astudillo 2016: subtract the tau for which the positive part sums to 1."""
     z = np.moveaxis(x, axis, -1)
-    descending = -np.sort(-z, -1)
+    descending = np.sort(z, -1)[..., ::-1]  # a NaN comes first, and so reaches the whole row
     excess = np.cumsum(descending, -1) - 1
     rank = np.arange(1, z.shape[-1] + 1, dtype=x.dtype)
     support = np.maximum((descending * rank > excess).sum(-1, keepdims=True), 1)

@@ -98,10 +98,11 @@ class TensorflowBackend(Backend):
         }
         with self._on_device():
             graph = tf.function(function, input_signature=(weights, values), autograph=False)
+            concrete = graph.get_concrete_function()
 
         def run(*args: Any) -> Any:
             with self._on_device():
-                return graph(*args)
+                return concrete(*args)
 
         run.graph = graph  # type: ignore[attr-defined]  # tests count its traces
         return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -14,8 +15,27 @@ Tensor = Any  # tensorflow ships no type information
 
 
 def relu(x: Tensor, negative_slope: float, max_value: float | None, threshold: float) -> Tensor:
-    y = tf.where(x <= threshold, negative_slope * (x - threshold), x)
-    return y if max_value is None else tf.minimum(y, tf.cast(max_value, x.dtype))
+    below = negative_slope * (x - threshold) if negative_slope else tf.zeros_like(x)
+    y = tf.where(x <= threshold, below, x)
+    return y if max_value is None else tf.minimum(y, max_value)
+
+
+def gelu(x: Tensor, approximate: bool) -> Tensor:
+    # tf.nn.gelu computes with constants of float32, in float64 too (2.21, measured).
+    if approximate:
+        return x / 2 * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    return x / 2 * (1 + tf.math.erf(x / math.sqrt(2)))
+
+
+def softmax(x: Tensor, axis: int) -> Tensor:
+    # tf.nn.softmax turns a NaN into zeros (2.21, measured).
+    powers = tf.exp(x - tf.reduce_max(x, axis, keepdims=True))
+    return powers / tf.reduce_sum(powers, axis, keepdims=True)
+
+
+def log_softmax(x: Tensor, axis: int) -> Tensor:
+    shifted = x - tf.reduce_max(x, axis, keepdims=True)
+    return shifted - tf.math.log(tf.reduce_sum(tf.exp(shifted), axis, keepdims=True))
 
 
 def glu(x: Tensor, axis: int) -> Tensor:
@@ -46,7 +66,7 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "celu": lambda x, alpha: tf.maximum(x, 0) + alpha * tf.math.expm1(tf.minimum(x, 0) / alpha),
         "elu": lambda x, alpha: tf.where(x >= 0, x, alpha * tf.math.expm1(tf.minimum(x, 0))),
         "exponential": tf.exp,
-        "gelu": lambda x, approximate: tf.nn.gelu(x, approximate),
+        "gelu": gelu,
         "glu": glu,
         "hard_shrink": lambda x, threshold: zero_where(tf.abs(x) <= threshold, x),
         "hard_sigmoid": lambda x: tf.clip_by_value(x / 6 + 0.5, 0, 1),
@@ -56,7 +76,7 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "leaky_relu": lambda x, negative_slope: tf.where(x >= 0, x, negative_slope * x),
         "linear": lambda x: x,
         "log_sigmoid": tf.math.log_sigmoid,
-        "log_softmax": lambda x, axis: tf.nn.log_softmax(x, axis),
+        "log_softmax": log_softmax,
         "mish": lambda x: x * tf.tanh(tf.math.softplus(x)),
         "relu": relu,
         "relu6": lambda x: tf.clip_by_value(x, 0, 6),
@@ -64,7 +84,7 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "sigmoid": tf.sigmoid,
         "silu": lambda x: x * tf.sigmoid(x),
         "soft_shrink": lambda x, threshold: x - tf.clip_by_value(x, -threshold, threshold),
-        "softmax": lambda x, axis: tf.nn.softmax(x, axis),
+        "softmax": softmax,
         "softplus": tf.math.softplus,
         "softsign": tf.nn.softsign,
         "sparse_plus": lambda x: tf.where(x >= 1, x, tf.square(tf.maximum(x, -1) + 1) / 4),
@@ -74,7 +94,7 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "tanh": tf.tanh,
         "tanh_shrink": lambda x: x - tf.tanh(x),
         "threshold": lambda x, threshold, default_value: tf.where(
-            x <= threshold, tf.fill(tf.shape(x), tf.cast(default_value, x.dtype)), x
+            x <= threshold, tf.fill(tf.shape(x), tf.constant(default_value, x.dtype)), x
         ),
     }
 )

@@ -5,23 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lstmcore.cli.output import say, show_table
-from lstmcore.runtime.compare import LIMIT, Comparison, Row
-
-HEADER = ("engine", "version", "device", "kernels", "E", "time", "")
-RIGHT = (4, 5)
-
-
-def cells(row: Row) -> tuple[str, ...]:
-    """One engine that ran, or failed to, under HEADER."""
-    return (
-        row.backend,
-        row.version,
-        row.device,
-        row.kernels,
-        "" if row.error is None else f"{row.error:.2f}",
-        "" if row.seconds is None else f"{row.seconds * 1000:.1f} ms",
-        f"{row.status}: {row.remedy}" if row.remedy else row.status,
-    )
+from lstmcore.runtime.compare import HEADER, LIMIT, NUMBERS, Comparison, Row
 
 
 def show(comparison: Comparison) -> None:
@@ -32,7 +16,7 @@ def show(comparison: Comparison) -> None:
         own = f"{comparison.reference} itself, in {comparison.dtype}, has E {comparison.baseline:.1f}"
         say(f"This model amplifies rounding: {own}.")
     say()
-    show_table(HEADER, [cells(row) for row in comparison.rows if row.status != "missing"], RIGHT)
+    show_table(HEADER, [row.cells() for row in comparison.rows if row.status != "missing"], NUMBERS)
     show_missing(comparison.rows)
 
 

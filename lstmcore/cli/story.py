@@ -21,7 +21,7 @@ from lstmcore.datasets import mnist
 from lstmcore.models import load_model
 from lstmcore.models.base import BaseModel
 from lstmcore.random import Stream, set_random_seed
-from lstmcore.runtime.compare import Comparison, Row, compare
+from lstmcore.runtime.compare import HEADER, NUMBERS, Comparison, Row, compare
 
 Array = NDArray[Any]
 
@@ -218,5 +218,5 @@ def _tell_engines(story: Story, runs: Sequence[tuple[BaseModel, str, Comparison]
         story.say(f"{model.name}, {weights}, {comparison.samples:,} samples; E up to {comparison.limit:.3g} agrees")
         story.say()
         ran: list[Row] = [row for row in comparison.rows if row.status != "missing"]
-        output.show_table(agreement.HEADER, [agreement.cells(row) for row in ran], agreement.RIGHT)
+        output.show_table(HEADER, [row.cells() for row in ran], NUMBERS)
     agreement.show_missing(first.rows)

@@ -7,6 +7,7 @@ values follow from these.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from lstmcore.errors import SpecError, WeightsError, near
 from lstmcore.initializers import Initializer
-from lstmcore.layers.options import DTYPE, FLAG, NAME, SHAPE, checked, option, spec
+from lstmcore.layers.options import COUNT, DTYPE, FLAG, NAME, SHAPE, checked, option, spec
 from lstmcore.ops import Kind, Op, Shape, Tensor
 from lstmcore.program import Builder, Value
 from lstmcore.random import next_stream
@@ -32,10 +33,23 @@ class LayerType(type):
     """Gives every layer class its other spellings, and a clear error for an option it does not have."""
 
     spellings: Mapping[str, str]
+    positional: tuple[str, ...]
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """What ``help`` and editors show: the options, not this class's ``__call__``."""
+        _, *parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
+        parameters = [p.replace(kind=p.POSITIONAL_OR_KEYWORD) if p.name in cls.positional else p for p in parameters]
+        parameters.sort(key=lambda p: (p.kind, cls.positional.index(p.name) if p.name in cls.positional else 0))
+        return inspect.Signature(parameters)
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         known = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # every layer is a dataclass
         options = {cls.spellings.get(key, key): value for key, value in kwargs.items()}
+        for key, value in zip(cls.positional, args, strict=False):
+            if options.setdefault(key, value) is not value:
+                raise SpecError(f"{cls.__name__}: {key} is given twice, by position and by name")
+        args = args[len(cls.positional) :]
         for key in options:
             if key not in known:
                 raise SpecError(f"{cls.__name__} has no option {key!r}.{near(key, known)}")
@@ -51,6 +65,7 @@ class LayerState:
         self.version = 0
         self.auto_named = False
         self.programs: dict[Hashable, Any] = {}
+        self.carries: dict[str, Any] = {}
 
     def replace(self, weights: Mapping[str, Array]) -> None:
         """Takes these arrays as they are, and for its own."""
@@ -77,6 +92,7 @@ def placeholder_weights() -> Iterator[None]:
 class Layer(metaclass=LayerType):
     """Base of all layers.
 
+    ``autocast`` is taken for Keras' sake: data are cast where they enter the model in any case.
     ``input_shape`` (without batch), ``input_dim``, ``input_length``, ``batch_size`` and
     ``batch_input_shape`` describe the model's input when the layer is the first of a Sequential.
     """
@@ -84,16 +100,18 @@ class Layer(metaclass=LayerType):
     registry: ClassVar[dict[str, type[Layer]]] = {}
     initializers: ClassVar[Mapping[str, str]] = {}
     spellings: ClassVar[Mapping[str, str]] = {}
+    positional: ClassVar[tuple[str, ...]] = ()
     input_kind: ClassVar[Kind | None] = "float"
 
     name: str | None = option(NAME, default=None, kw_only=True)
     trainable: bool = option(FLAG, default=True, kw_only=True)
-    dtype: str | None = option(DTYPE, default=None, kw_only=True)
+    dtype: Any = option(DTYPE, default=None, kw_only=True)
     input_shape: Any = option(SHAPE, default=None, config=False, kw_only=True)
     input_dim: Any = option(SHAPE, default=None, config=False, kw_only=True)
     input_length: Any = option(SHAPE, default=None, config=False, kw_only=True)
-    batch_size: Any = option(SHAPE, default=None, config=False, kw_only=True)
+    batch_size: int | None = option(COUNT, default=None, config=False, kw_only=True)
     batch_input_shape: Any = option(SHAPE, default=None, config=False, kw_only=True)
+    autocast: bool = option(FLAG, default=True, config=False, kw_only=True)
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         if not abstract:
@@ -159,6 +177,8 @@ class Layer(metaclass=LayerType):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
         """The layer that has this config. SpecError for a key that it does not have."""
+        if not isinstance(config, Mapping):
+            raise SpecError(f"{cls.__name__}: the config is {config!r}; expected a mapping")
         known = [f.name for f in fields(cls)]
         for key in config:
             if key not in known:
@@ -181,15 +201,17 @@ class Layer(metaclass=LayerType):
         """True once the weights exist."""
         return self.state.input_shape is not None
 
-    @property
-    def weight_dtype(self) -> str:
-        """The dtype of the weights: ``dtype``, or float32."""
-        return self.dtype or "float32"
-
     def inventory(self, input_shape: Shape) -> dict[str, tuple[int, ...]]:
         """The shape of each weight, in Keras' order."""
         op = self.op()
-        return {} if op is None else op.inventory(Tensor(tuple(input_shape), self.input_kind or "float"))
+        shape = self._checked_shape(input_shape)
+        return {} if op is None else op.inventory(Tensor(shape, self.input_kind or "float"))
+
+    def _checked_shape(self, shape: Any) -> Shape:
+        result: Shape | None = None if isinstance(shape, int) else checked(self._owner(), "input_shape", SHAPE, shape)
+        if not result:
+            raise SpecError(f"{self._owner()}: input_shape is {shape!r}; expected a tuple, the batch axis first")
+        return result
 
     def build(self, input_shape: Shape) -> None:
         """Makes the weights for inputs of that shape (with batch axis), once.
@@ -214,9 +236,9 @@ class Layer(metaclass=LayerType):
             if math.prod(shape) > 2**40:
                 raise SpecError(f"{self._owner()}: weight {name!r} of shape {shape} would not fit in any memory")
             if _placeholders.get():
-                yield name, np.broadcast_to(np.zeros((), self.weight_dtype), shape)
+                yield name, np.broadcast_to(np.zeros((), self.dtype), shape)
             else:
-                yield name, self.initializer(name).sample(shape, next_stream()).astype(self.weight_dtype)
+                yield name, self.initializer(name).sample(shape, next_stream()).astype(self.dtype)
 
     def _need_built(self) -> None:
         if not self.built:
@@ -236,7 +258,7 @@ class Layer(metaclass=LayerType):
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Replaces all weights, in Keras' order. WeightsError where number or shapes differ."""
         self._need_built()
-        self.state.replace(fitting(self._owner(), self.state.weights, list(weights)))
+        self.state.replace(fitting(self._owner(), self.state.weights, weights))
 
     def count_params(self) -> int:
         """The number of weights."""
@@ -248,9 +270,13 @@ class Layer(metaclass=LayerType):
     def compute_output_shape(self, input_shape: Shape) -> Any:
         """The shape of the output, or the list of shapes where there are several."""
         build = Builder()
-        x = build.input("x", tuple(input_shape), self.input_kind or "float")
+        x = build.input("x", self._checked_shape(input_shape), self.input_kind or "float")
         outputs, _ = self.lower(build, x, None)
         return outputs[0].shape if len(outputs) == 1 else [output.shape for output in outputs]
+
+    def reset_states(self) -> None:
+        """Sets the states that a stateful layer keeps between calls back to zero."""
+        self.state.carries.clear()
 
     def __call__(self, inputs: Any, **call: Any) -> Any:
         """Runs the layer on an array, on the current backend; see `lstmcore.models.eager`."""
@@ -261,16 +287,25 @@ class Layer(metaclass=LayerType):
 
 def fitting(owner: str, current: Mapping[str, Array], given: Sequence[Any]) -> dict[str, Array]:
     """Copies of ``given``, one per weight of ``current`` and of its shape and dtype."""
-    if len(given) != len(current):
-        names = ", ".join(f"{name} {array.shape}" for name, array in current.items()) or "none"
-        raise WeightsError(f"{owner}: {len(given)} arrays given; expected {len(current)}: {names}")
+    names = ", ".join(f"{name} {array.shape}" for name, array in current.items()) or "none"
+    if not isinstance(given, (list, tuple)) or len(given) != len(current):
+        count = f"{len(given)} arrays" if isinstance(given, (list, tuple)) else f"a {type(given).__name__}"
+        raise WeightsError(f"{owner}: {count} given; expected a list of {len(current)} arrays: {names}")
     result = {}
     for (name, array), new in zip(current.items(), given, strict=True):
-        values = np.array(new)
-        if values.dtype.kind not in "fiub" or values.shape != array.shape:
+        try:
+            values = np.array(new)
+        except ValueError:
+            values = np.empty(0, object)
+        if values.dtype.kind not in "fiu" or values.shape != array.shape:
             raise WeightsError(
                 f"{owner}: weight {name!r} given as {values.dtype} of shape {values.shape}; expected numbers "
                 f"of shape {array.shape}"
             )
-        result[name] = values.astype(array.dtype)
+        with np.errstate(over="ignore"):
+            result[name] = values.astype(array.dtype)
+        if np.isinf(result[name]).sum() > np.isinf(values).sum():
+            raise WeightsError(
+                f"{owner}: weight {name!r} holds {np.abs(values).max():g}; expected numbers that fit {array.dtype}"
+            )
     return result

@@ -24,12 +24,24 @@ class InputLayer(Layer):
     """
 
     input_kind: ClassVar[Kind | None] = None
+    positional: ClassVar[tuple[str, ...]] = (
+        "shape",
+        "batch_size",
+        "dtype",
+        "sparse",
+        "ragged",
+        "batch_shape",
+        "input_tensor",
+        "optional",
+        "name",
+    )
 
-    shape: Any = option(options.SHAPE, default=None, config=False)
+    shape: Any = option(options.SHAPE, default=None, config=False, kw_only=True)
     dtype: str | None = option(options.INPUT_DTYPE, default=None, kw_only=True)
     sparse: bool | None = option(options.choice(False, None), default=None, kw_only=True)
     ragged: bool | None = option(options.choice(False, None), default=None, kw_only=True)
     batch_shape: Any = option(options.SHAPE, default=None, kw_only=True)
+    input_tensor: None = option(options.ABSENT, default=None, config=False, kw_only=True)
     optional: bool = option(options.choice(False), default=False, kw_only=True)
     trainable: bool = option(options.FLAG, default=True, config=False, kw_only=True)
 
@@ -37,8 +49,9 @@ class InputLayer(Layer):
         given = [s for s in (self.shape, self.batch_shape, self.input_shape, self.batch_input_shape) if s is not None]
         if len(given) != 1 or (self.batch_size is not None and self.batch_shape is not None):
             raise SpecError(f"{self._owner()}: give one of shape (without batch) and batch_shape (with it)")
-        batch = self.batch_size[0] if isinstance(self.batch_size, tuple) else None
-        full = self.batch_shape or self.batch_input_shape or (batch, *given[0])
+        full = self.batch_shape or self.batch_input_shape or (self.batch_size, *given[0])
+        if () in (self.batch_shape, self.batch_input_shape):
+            raise SpecError(f"{self._owner()}: batch_shape is (); expected the batch axis and the rest")
         for name, value in (("batch_shape", full), ("shape", full[1:]), ("sparse", False), ("ragged", False)):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "dtype", self.dtype or "float32")
@@ -58,16 +71,18 @@ def Input(  # noqa: N802  Keras' name
     ragged: bool | None = None,
     batch_shape: Any = None,
     name: str | None = None,
+    tensor: None = None,
     optional: bool = False,
 ) -> InputLayer:
     """What a model is fed; the first entry of a Sequential. ``Input((13, 5))``: 13 steps of 5 features."""
     return InputLayer(
-        shape,
+        shape=shape,
         batch_size=batch_size,
         dtype=dtype,
         sparse=sparse,
         ragged=ragged,
         batch_shape=batch_shape,
+        input_tensor=tensor,
         optional=optional,
         name=name,
     )
@@ -199,7 +214,6 @@ class Embedding(Layer):
         return Constant(self.initial_weights[0]) if self.initial_weights else self.embeddings_initializer
 
     def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
-        build.limit(x, self.input_dim)
         (y,) = build.op(self.op(), x)
         if self.mask_zero:
             (mask,) = build.op(ops.NotEqual(0), x, name="mask")

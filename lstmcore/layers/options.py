@@ -50,10 +50,19 @@ def option(
     return field(default=default, metadata=metadata, kw_only=kw_only)
 
 
+def _refuse_change(self: object, name: str, value: object) -> None:
+    raise SpecError(
+        f"a {type(self).__name__} is a description and does not change: cannot assign {name!r}. "
+        f"Make a new one with {name}={value!r}."
+    )
+
+
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(option,))
 def spec(cls: type[T]) -> type[T]:
     """Makes a layer class of one whose fields are options: frozen, compared by identity."""
-    return dataclass(frozen=True, eq=False, repr=False)(cls)
+    made = dataclass(frozen=True, eq=False, repr=False)(cls)
+    made.__setattr__ = _refuse_change  # type: ignore[method-assign]  # the dataclass' own does not say what to do
+    return made
 
 
 def _integer(value: Any) -> int:
@@ -108,6 +117,13 @@ def _write_seed(value: Any) -> Any:
     return value.seed if isinstance(value, SeedGenerator) else value
 
 
+def _arrays(value: Any) -> list[Any]:
+    arrays = [np.asarray(array) for array in value]
+    if any(array.dtype.kind not in "fiub" for array in arrays):
+        raise ValueError
+    return arrays
+
+
 def _shape(value: Any) -> tuple[int | None, ...]:
     sequence = (value,) if isinstance(value, (int, np.integer)) else tuple(value)
     return tuple(None if n is None else _positive(n) for n in sequence)
@@ -118,9 +134,11 @@ INTEGERS = ("int32", "int64", "uint8", "int8", "uint16", "int16")
 
 
 def _dtype(value: Any) -> str:
+    if value is None:
+        return "float32"
     if isinstance(value, Mapping):  # Keras' dtype policy
-        _, config = configs.unwrap(value, "dtype policy")
-        value = config.get("name")
+        name, config = configs.unwrap(value, "dtype policy")
+        value = config["name"] if name in ("DTypePolicy", "Policy") and "name" in config else value
     name = value if isinstance(value, str) else np.dtype(value).name
     if name not in FLOATS:
         raise ValueError
@@ -154,8 +172,9 @@ FLAG = Option("True or False", _flag)
 RATE = Option("a number from 0 to 1", _rate)
 SEED = Option("None, a non-negative integer or a SeedGenerator", _optional(_seed), _write_seed)
 NAME = Option("a name without '/'", _optional(_name))
-DTYPE = Option("'float32' or 'float64'", _optional(_dtype), lambda name: _write_dtype(name or "float32"))
+DTYPE = Option("'float32' or 'float64'", _dtype, _write_dtype)
 INPUT_DTYPE = Option("the name of a float, integer or bool dtype", _optional(_input_dtype))
+COUNT = Option("None or a positive integer", _optional(_positive))
 SHAPE = Option("a tuple of positive integers and None", _optional(_shape))
 NOISE_SHAPE = Option("None or a tuple of positive integers and None", _optional(_noise_shape))
 ABSENT = Option("None: lstmcore has no such feature", _absent)
@@ -163,7 +182,7 @@ ACTIVATION = Option("an activation", activations.get, activations.serialize)
 INITIALIZER = Option("an initializer", initializers.get, initializers.serialize)
 REGULARIZER = Option("a regularizer", regularizers.get, regularizers.serialize)
 CONSTRAINT = Option("a constraint", constraints.get, constraints.serialize)
-ARRAYS = Option("None or a list of arrays", _optional(lambda value: [np.asarray(a) for a in value]))
+ARRAYS = Option("None or a list of arrays", _optional(_arrays))
 
 
 def checked(owner: str, name: str, kind: Option, value: Any) -> Any:
@@ -172,5 +191,5 @@ def checked(owner: str, name: str, kind: Option, value: Any) -> Any:
         return kind.read(value)
     except SpecError as error:
         raise SpecError(f"{owner}: {name}: {error}") from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, KeyError):
         raise SpecError(f"{owner}: {name} is {value!r}; expected {kind.expected}") from None

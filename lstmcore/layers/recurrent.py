@@ -26,8 +26,9 @@ class RecurrentLayer(Layer, abstract=True):
 
     (batch, time, features) -> (batch, units), the last output; with ``return_sequences`` all outputs,
     (batch, time, units), in the order of processing; with ``return_state`` also the final states.
-    ``initial_state`` (a list) gives the states to start from, zeros otherwise; ``stateful`` keeps them
-    from batch to batch until ``reset_states``.
+    With ``go_backwards`` the outputs stand in reverse, and the mask goes on to the next layer as it came,
+    not reversed with them: Keras 3.15, measured. ``initial_state`` (a list) gives the states to start from,
+    zeros otherwise; ``stateful`` keeps them from batch to batch until ``reset_states``.
     """
 
     initializers: ClassVar[Mapping[str, str]] = {
@@ -40,8 +41,9 @@ class RecurrentLayer(Layer, abstract=True):
     implementation: int = option(options.choice(0, 1, 2), default=2, config=False, kw_only=True)
 
     def check(self) -> None:
-        if self.activation.name == "glu":  # type: ignore[attr-defined]  # every subclass has it
-            raise SpecError(f"{self._owner()}: activation 'glu' would halve the units; it cannot be used here")
+        for name in ("activation", "recurrent_activation"):
+            if getattr(getattr(self, name, None), "name", None) == "glu":
+                raise SpecError(f"{self._owner()}: {name} 'glu' would halve the units; it cannot be used here")
 
     def op(self) -> ops.Recurrent:
         raise NotImplementedError
@@ -53,10 +55,11 @@ class RecurrentLayer(Layer, abstract=True):
         states = list(initial_state) if initial_state is not None else self._carried(build, op, x)
         if len(states) != len(op.states):
             raise SpecError(f"{self._owner()}: initial_state has {len(states)} entries; expected {len(op.states)}")
+        own_mask = mask
         if layer["go_backwards"]:
             (x,) = build.op(ops.Reverse(), x, name="reverse")
-            mask = build.op(ops.Reverse(), mask, name="reverse_mask")[0] if mask else None
-        y, *finals = build.op(op, x, *states, mask)
+            own_mask = build.op(ops.Reverse(), mask, name="reverse_mask")[0] if mask else None
+        y, *finals = build.op(op, x, *states, own_mask)
         if initial_state is None:
             for name, final in zip(op.states, finals, strict=True):
                 build.update(name, final)

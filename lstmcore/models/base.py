@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from lstmcore import configs, plugins
 from lstmcore.contract import Backend
 from lstmcore.errors import SpecError, near
 from lstmcore.layers.base import Layer, fitting
+from lstmcore.layers.options import FLAG, NAME, checked
 from lstmcore.naming import snake
 from lstmcore.ops import Shape
 from lstmcore.program import Program
@@ -32,11 +33,16 @@ class BaseModel:
     """Base of the models. ``program`` is what they lower to; layers own the weights."""
 
     def __init__(self, name: str | None = None, trainable: bool = True) -> None:
-        self.name = name or snake(type(self).__name__)
-        self.trainable = trainable
+        owner = type(self).__name__
+        self.name: str = checked(owner, "name", NAME, name) or snake(owner)
+        self.trainable: bool = checked(owner, "trainable", FLAG, trainable)
         self._program: Program | None = None
         self._sessions: dict[tuple[str, str, str], Session] = {}
         self._states: dict[str, Array] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies share no session: those hold what the engines compiled."""
+        return {**self.__dict__, "_sessions": {}}
 
     # What a subclass says.
 
@@ -64,11 +70,17 @@ class BaseModel:
         named = self.named_layers
         if (name is None) == (index is None):
             raise SpecError("get_layer takes a name or an index")
+        if (
+            not isinstance(name, (str, type(None)))
+            or isinstance(index, bool)
+            or not isinstance(index, (int, type(None)))
+        ):
+            raise SpecError(f"get_layer takes a name or an index; given name={name!r}, index={index!r}")
         if name is not None and name in named:
             return named[name]
         if index is not None and -len(named) <= index < len(named):
             return self.layers[index]
-        raise SpecError(f"model {self.name!r} has no layer {name if index is None else index!r}.{near(name, named)}")
+        raise SpecError(f"model {self.name!r} has no layer {(name if index is None else index)!r}.{near(name, named)}")
 
     @property
     def program(self) -> Program:
@@ -99,18 +111,32 @@ class BaseModel:
     @property
     def dtype(self) -> str:
         """The dtype that the model computes in: that of its weights."""
-        named = {name: layer.weight_dtype for name, layer in self.named_layers.items() if layer.op() or layer.dtype}
+        layers = self.named_layers
+        named = {name: layer.dtype for name, layer in layers.items() if layer.op()} or {
+            name: layer.dtype for name, layer in layers.items()
+        }
         if len(set(named.values())) > 1:
             raise SpecError(f"model {self.name!r} mixes dtypes, which it cannot: {named}")
         return next(iter(named.values()), "float32")
 
-    def summary(self, line_length: int | None = None, print_fn: Any = None, show_trainable: bool = False) -> None:
-        """Prints layers, output shapes and numbers of weights, as Keras does."""
-        from lstmcore.models.summary import summary
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Any = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
+        """Prints layers, output shapes and numbers of weights: Keras' table, and Keras' arguments.
 
-        text = summary(self, line_length, show_trainable)
-        for line in [text] if print_fn is None else text.splitlines():
-            (print_fn or print)(line)
+        ``positions`` are the columns' ends as shares of ``line_length``; ``layer_range`` is (first, last), names
+        or regular expressions; ``print_fn`` gets the text instead of standard output. No model holds another
+        yet, so that ``expand_nested`` has nothing to expand.
+        """
+        from lstmcore.models.summary import print_summary
+
+        print_summary(self, line_length, positions, print_fn, show_trainable, layer_range)
 
     def explain(self, backend: BackendName = None) -> Explanation:
         """The program with the kernel chosen for each node on a backend, and why; print it."""
@@ -138,7 +164,7 @@ class BaseModel:
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Replaces all weights, in Keras' order. WeightsError where number or shapes differ; then none is."""
-        self.replace_weights(fitting(f"model {self.name!r}", self.weights, list(weights)))
+        self.replace_weights(fitting(f"model {self.name!r}", self.weights, weights))
 
     def replace_weights(self, weights: Mapping[str, Array]) -> None:
         """Takes over arrays that are known to fit, by name."""
@@ -174,23 +200,24 @@ class BaseModel:
         outputs. ``verbose=1`` shows a progress bar on a terminal; "auto" and 0 are silent. ``backend`` is
         a name or "name:device". InputError for data that do not fit; NaN passes through.
         """
+        return self._predict(x, lambda samples: self._batch_size(batch_size, samples), verbose, backend)
+
+    def predict_on_batch(self, x: Any, backend: BackendName = None) -> Any:
+        """The outputs for ``x`` as one batch."""
+        return self._predict(x, lambda samples: self._batch_size(samples, samples), 0, backend)
+
+    def _predict(self, x: Any, size_for: Callable[[int], int], verbose: int | str, backend: BackendName) -> Any:
         from lstmcore.runtime.feed import feed
         from lstmcore.runtime.predict import predict
         from lstmcore.runtime.progress import progress
 
         self._build_for(x)
         arrays = feed(self.program, x, self.dtype)
-        size = self._batch_size(batch_size, next(iter(arrays.values())).shape[0])
+        size = size_for(next(iter(arrays.values())).shape[0])
         session = self.session(backend)
         with progress(verbose, "predict") as told:
             outputs = predict(session, arrays, size, self._states, told)
         return outputs[0] if len(outputs) == 1 else outputs
-
-    def predict_on_batch(self, x: Any, backend: BackendName = None) -> Any:
-        """The outputs for ``x`` as one batch."""
-        self._build_for(x)
-        first = next(iter(x.values())) if isinstance(x, Mapping) else x[0] if len(self.program.inputs) > 1 else x
-        return self.predict(x, batch_size=max(len(first), 1), backend=backend)
 
     def __call__(self, x: Any, backend: BackendName = None) -> Any:
         """The same as `predict_on_batch`."""

@@ -60,6 +60,8 @@ def expected(model: BaseModel) -> dict[str, tuple[tuple[int, ...], str]]:
 
 def model_from_json(text: str) -> BaseModel:
     """A model from Keras 3's JSON, as ``to_json`` writes it; weights are new. SpecError if it is none."""
+    if not isinstance(text, str):
+        raise SpecError(f"the JSON of a model is a string, not {type(text).__name__}")
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -71,6 +73,11 @@ def deserialize(data: Any) -> BaseModel:
     """A model from Keras 3's serialized form."""
     if not isinstance(data, Mapping):
         raise SpecError(f"a model is a mapping with class_name and config, not {type(data).__name__}")
+    if "keras_version" in data:
+        raise SpecError(
+            f"this is the JSON of Keras {data['keras_version']}; expected that of Keras 3, where names and numbers "
+            "such as hard_sigmoid's differ from Keras 2. Load it in Keras 3 and take its to_json()."
+        )
     kept = {key: value for key, value in data.items() if key not in ("build_config", "compile_config")}
     name, config = configs.unwrap(kept, "model")
     return configs.lookup(name, MODELS, "model").from_config(config)

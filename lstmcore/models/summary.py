@@ -1,102 +1,94 @@
-"""The table that ``model.summary()`` prints, laid out as Keras 3 lays it out."""
+"""The table that ``model.summary()`` prints: Keras 3's, line by line."""
 
 from __future__ import annotations
 
+import re
 import shutil
-import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
+from lstmcore.errors import SpecError
 from lstmcore.layers.base import Layer
 from lstmcore.ops import Shape
 
 if TYPE_CHECKING:
     from lstmcore.models.base import BaseModel
 
-# Corner, line, tee, corner and wall of the header's top, its bottom, the rules between rows, the foot.
-UNICODE = ("┏━┳┓", "┡━╇┩", "├─┼┤", "└─┴┘", "┃", "│")
-ASCII = ("+-++", "+=++", "+-++", "+-++", "|", "|")
 
+def print_summary(
+    model: BaseModel,
+    line_length: int | None,
+    positions: Sequence[float] | None,
+    print_fn: Callable[[str], Any] | None,
+    show_trainable: bool,
+    layer_range: Sequence[str] | None,
+) -> None:
+    """Prints the model's name, its table and the totals; ``print_fn`` gets all of it as one text."""
+    from rich.console import Console
+    from rich.markup import escape
 
-def summary(model: BaseModel, line_length: int | None, show_trainable: bool) -> str:
-    """The whole text, without a last line break."""
-    header = ["Layer (type)", "Output Shape", "Param #"]
-    positions = [0.45, 0.80, 1.0]
-    if show_trainable:
-        header, positions = [*header, "Trainable"], [0.405, 0.72, 0.90, 1.0]
     width = line_length or min(88 + 12 * show_trainable, shutil.get_terminal_size().columns - 4)
-    rows = [row[: len(header)] for row in _rows(model)]
-    drawn = _draw(header, rows, [int(p * width) for p in positions], _strokes())
-    return "\n".join([f'Model: "{model.name}"', *drawn, *_totals(model)])
+    table = _table(_rows(model, layer_range), width, positions, show_trainable)
+    console = Console(highlight=False, force_terminal=False, color_system=None, record=print_fn is not None)
+    parts = [f'[bold]Model: "{escape(model.name)}"[/]', table, *_totals(model)]
+    if print_fn is None:
+        for part in parts:
+            console.print(part)
+        return
+    with console.capture() as capture:
+        for part in parts:
+            console.print(part)
+    print_fn(capture.get())
 
 
-def _strokes() -> tuple[str, ...]:
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return UNICODE if "".join(UNICODE).encode(encoding, "replace").count(b"?") == 0 else ASCII
+def _table(rows: Iterable[list[str]], width: int, positions: Sequence[float] | None, show_trainable: bool) -> Any:
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    headers = ["Layer (type)", "Output Shape", "Param #", "Trainable"][: 3 + show_trainable]
+    shares = list(positions or (0.45, 0.80, 1.0))
+    if not isinstance(width, int) or not all(isinstance(share, (int, float)) for share in shares):
+        raise SpecError(f"line_length is {width!r} and positions {positions!r}; expected an integer, and shares of it")
+    if show_trainable:
+        shares = [0.9 * share for share in shares] + [1.0]
+    ends = [int(share * width) for share in shares]
+    widths = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    if len(widths) != len(headers) or min(widths) < 4:
+        raise SpecError(f"{width} columns and positions {shares} leave no room for {len(headers)} columns of 4 or more")
+    sides: list[Any] = ["left", "left", "right", "center"]
+    columns = [Column(h, justify=side, width=w) for h, side, w in zip(headers, sides, widths, strict=False)]
+    table = Table(*columns, width=width, show_lines=True)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row[: len(headers)]))
+    return table
 
 
-def _rows(model: BaseModel) -> Iterator[list[str]]:
-    shapes = _output_shapes(model)
-    for name, layer in model.named_layers.items():
-        built = name in shapes
-        count = f"{layer.count_params():,}" if built else "0 (unbuilt)"
-        trains = "-" if not built or not layer.weights else "Y" if layer.trainable else "N"
-        yield [f"{name} ({type(layer).__name__})", shapes.get(name, "?"), count, trains]
+def _rows(model: BaseModel, layer_range: Sequence[str] | None) -> Iterator[list[str]]:
+    named = model.named_layers
+    for name in list(named)[_range(list(named), layer_range)]:
+        layer = named[name]
+        shape = layer.state.input_shape
+        count = "0 (unbuilt)" if shape is None else f"{layer.count_params():,}"
+        trains = "-" if not layer.weights else "Y" if layer.trainable else "N"
+        yield [f"{name} ({type(layer).__name__})", "?" if shape is None else _shapes(layer, shape), count, trains]
 
 
-def _output_shapes(model: BaseModel) -> dict[str, str]:
-    """The shapes that each layer puts out, for the layers built."""
-    shapes = {}
-    for name, layer in model.named_layers.items():
-        if layer.state.input_shape is not None:
-            found = layer.compute_output_shape(layer.state.input_shape)
-            text = [_shape(shape) for shape in (found if isinstance(found, list) else [found])]
-            shapes[name] = text[0] if len(text) == 1 else f"[{', '.join(text)}]"
-    return shapes
+def _range(names: list[str], layer_range: Sequence[str] | None) -> slice:
+    """From the first layer that matches the first name to the last that matches the second."""
+    if layer_range is None:
+        return slice(None)
+    if isinstance(layer_range, str) or len(layer_range) != 2:
+        raise SpecError(f"layer_range is {layer_range!r}; expected (first, last)")
+    first, last = ([k for k, name in enumerate(names) if re.match(bound, name)] for bound in layer_range)
+    if not first or not last:
+        raise SpecError(f"layer_range {tuple(layer_range)} matches none of {', '.join(names)}")
+    return slice(min(*first, *last), max(*first, *last) + 1)
 
 
-def _shape(shape: Shape) -> str:
-    return f"({', '.join(map(str, shape))})"
-
-
-def _draw(
-    header: Sequence[str], rows: Sequence[Sequence[str]], ends: list[int], strokes: Sequence[str]
-) -> Iterator[str]:
-    top, under, between, foot, thick, thin = strokes
-    widths = [end - start - 3 for start, end in zip([1, *ends], ends, strict=False)]
-    widths[0] = ends[0] - 3
-
-    def rule(stroke: str) -> str:
-        left, line, tee, right = tuple(stroke)
-        return left + tee.join(line * (w + 2) for w in widths) + right
-
-    def lines(cells: Sequence[str], wall: str) -> Iterator[str]:
-        wrapped = [_wrap(cell, w) for cell, w in zip(cells, widths, strict=True)]
-        for k in range(max(map(len, wrapped))):
-            parts = [column[k] if k < len(column) else "" for column in wrapped]
-            padded = [p.rjust(w) if c == 2 else p.ljust(w) for c, (p, w) in enumerate(zip(parts, widths, strict=True))]
-            yield f"{wall} " + f" {wall} ".join(padded) + f" {wall}"
-
-    yield rule(top)
-    yield from lines(header, thick)
-    yield rule(under)
-    for k, row in enumerate(rows):
-        if k:
-            yield rule(between)
-        yield from lines(row, thin)
-    yield rule(foot)
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    """Breaks at spaces where it can, within words where it must."""
-    lines = [""]
-    for word in text.split(" "):
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
-        while len(lines[-1]) > width:
-            lines[-1:] = [lines[-1][:width], lines[-1][width:]]
-    return lines
+def _shapes(layer: Layer, input_shape: Shape) -> str:
+    found = layer.compute_output_shape(input_shape)
+    shapes = [f"({', '.join(map(str, shape))})" for shape in (found if isinstance(found, list) else [found])]
+    return shapes[0] if len(shapes) == 1 else f"[{', '.join(shapes)}]"
 
 
 def _totals(model: BaseModel) -> Iterator[str]:
@@ -108,12 +100,12 @@ def _totals(model: BaseModel) -> Iterator[str]:
     }
     for title, layers in groups.items():
         arrays = [array for layer in layers for array in layer.weights.values()]
-        yield f" {title} params: {sum(a.size for a in arrays):,} ({_bytes(sum(a.nbytes for a in arrays))})"
+        yield f"[bold] {title} params: [/]{sum(a.size for a in arrays):,} ({_bytes(sum(a.nbytes for a in arrays))})"
 
 
 def _bytes(count: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1024:
-            return f"{count:.2f} {unit}"
+    units = ["B", "KB", "MB", "GB", "TB"]
+    while count >= 1024 and len(units) > 1:
         count /= 1024
-    return f"{count:.2f} TB"
+        del units[0]
+    return f"{count:.2f} {units[0]}"

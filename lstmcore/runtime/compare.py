@@ -26,6 +26,8 @@ Array = NDArray[Any]
 
 LIMIT = 16.0
 AMPLIFIED = 3.0
+HEADER = ("engine", "version", "device", "kernels", "E", "time", "")
+NUMBERS = (4, 5)  # the columns of numbers
 
 
 def scale_error(y: Array, reference: Array, dtype: str) -> float:
@@ -62,6 +64,18 @@ class Row:
     status: str
     remedy: str = ""
 
+    def cells(self) -> tuple[str, ...]:
+        """The row as text, under `HEADER`."""
+        return (
+            self.backend,
+            self.version,
+            self.device,
+            self.kernels,
+            "" if self.error is None else f"{self.error:.2f}",
+            "" if self.seconds is None else f"{self.seconds * 1000:.1f} ms",
+            f"{self.status}: {self.remedy}" if self.remedy else self.status,
+        )
+
     @property
     def ok(self) -> bool:
         """False where it ran and differs, or should have run and failed."""
@@ -94,7 +108,12 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {**asdict(self), "rows": [{**asdict(row), "ok": row.ok} for row in self.rows], "limit": self.limit, "ok": self.ok}
+        return {
+            **asdict(self),
+            "rows": [{**asdict(row), "ok": row.ok} for row in self.rows],
+            "limit": self.limit,
+            "ok": self.ok,
+        }
 
     def __str__(self) -> str:
         title = (
@@ -103,23 +122,10 @@ class Comparison:
         )
         if self.limit > LIMIT:
             title += (
-                f"\nThis model amplifies rounding: {self.reference} itself, in {self.dtype}, has E {self.baseline:.1f}; "
-                f"the limit is {AMPLIFIED:g} times that."
+                f"\nThis model amplifies rounding: {self.reference} itself, in {self.dtype}, "
+                f"has E {self.baseline:.1f}; the limit is {AMPLIFIED:g} times that."
             )
-        header = ("engine", "version", "device", "kernels", "E", "time", "")
-        rows = [
-            (
-                row.backend,
-                row.version,
-                row.device,
-                row.kernels,
-                "" if row.error is None else f"{row.error:.2f}",
-                "" if row.seconds is None else f"{row.seconds * 1000:.1f} ms",
-                row.status + (f": {row.remedy}" if row.remedy else ""),
-            )
-            for row in self.rows
-        ]
-        return f"{title}\n{table(header, rows, right=(4, 5))}"
+        return f"{title}\n{table(HEADER, [row.cells() for row in self.rows], NUMBERS)}"
 
     __repr__ = __str__
 
@@ -167,12 +173,14 @@ def _row(
     version = info.version if info else ""
     try:
         session = model.session(name)
+        outputs, _ = session.run(inputs)
+        start = time.perf_counter()
+        session.run(inputs)
+        seconds = time.perf_counter() - start
     except BackendError as refusal:
         return Row(name, version, "", "", None, None, "cannot run it", str(refusal))
-    outputs, _ = session.run(inputs)
-    start = time.perf_counter()
-    session.run(inputs)
-    seconds = time.perf_counter() - start
+    except Exception as failure:  # an engine may fail in any way; the others still have their rows
+        return Row(name, version, "", "", None, None, "failed", f"{type(failure).__name__}: {failure}")
     error = _worst(outputs, exact, model.dtype)
     status = "agrees" if error <= allowed else "DIFFERS"
     return Row(name, version, session.backend.device, _kernels(session), error, seconds, status)

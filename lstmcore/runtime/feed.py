@@ -35,7 +35,9 @@ def _by_name(program: Program, x: Any) -> dict[str, Any]:
             raise InputError(f"inputs given: {sorted(x)}; expected {sorted(names)}")
         return {name: x[name] for name in names}
     if len(names) == 1:
-        return {names[0]: x}
+        alone = isinstance(x, (list, tuple)) and len(x) == 1 and isinstance(x[0], np.ndarray)
+        wrapped = alone and x[0].ndim == len(program.values[names[0]].shape)
+        return {names[0]: x[0] if wrapped else x}
     if not isinstance(x, (list, tuple)) or len(x) != len(names):
         count = len(x) if isinstance(x, (list, tuple)) else 1
         raise InputError(f"{count} inputs given; the model takes {len(names)}: {', '.join(names)}")
@@ -43,9 +45,12 @@ def _by_name(program: Program, x: Any) -> dict[str, Any]:
 
 
 def fit(x: Any, value: Value, dtype: str, limit: int | None = None) -> Array:
-    """One array for one input: its shape, kind and range checked, cast to what the program computes in."""
-    array = _array(x, value.name)
-    check_shape(array.shape, value.shape, value.name)
+    """One array for one input: its shape, kind and range checked, cast to what the program computes in.
+
+    Any number of samples fits here, whatever the batch size that the program was built for.
+    """
+    array = as_array(x, value.name)
+    check_shape(array.shape, (None, *value.shape[1:]), value.name)
     if value.kind == "float":
         return _floats(array, dtype, value.name)
     if value.kind == "bool":
@@ -53,17 +58,20 @@ def fit(x: Any, value: Value, dtype: str, limit: int | None = None) -> Array:
     return _integers(array, limit, value.name)
 
 
-def _array(x: Any, name: str) -> Array:
+def as_array(x: Any, name: str) -> Array:
+    """``x`` as an array of numbers; InputError if it is none."""
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         raise InputError(f"input {name!r} is a masked array, and its mask would be lost; use x.filled(...)")
     try:
         array = np.asarray(x)
     except ValueError:
-        array = np.empty(0, object)
-    if array.dtype.kind not in "fiub":
         raise InputError(
-            f"input {name!r} is not an array of numbers (dtype {array.dtype}). Sequences of different lengths "
-            "must be padded to one length first."
+            f"input {name!r} holds sequences of different lengths, which must be padded to one length"
+        ) from None
+    if array.dtype.kind not in "fiub":
+        given = f"dtype {array.dtype}" if array.ndim else f"a {type(x).__name__}"
+        raise InputError(
+            f"input {name!r} is not an array of numbers but {given}; convert it first, e.g. by x.astype('float32')"
         )
     return array
 
@@ -90,7 +98,13 @@ def _floats(array: Array, dtype: str, name: str) -> Array:
             f"e.g. x.astype({dtype!r})."
         )
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array, np.dtype(dtype))
+        cast = np.ascontiguousarray(array, np.dtype(dtype))
+    if cast.dtype.itemsize < array.dtype.itemsize and np.isinf(cast).sum() > np.isinf(array).sum():
+        raise InputError(
+            f"input {name!r} holds numbers that {dtype} cannot hold, up to {np.abs(array[np.isfinite(array)]).max():g}; "
+            "expected smaller ones: scale them, or build the model of layers with dtype='float64'."
+        )
+    return cast
 
 
 def _mask(array: Array, name: str) -> Array:
