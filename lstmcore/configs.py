@@ -78,7 +78,7 @@ def read(identifier: object, table: Mapping[str, type[T]], kind: str, obsolete: 
     if isinstance(identifier, str):
         return lookup(identifier, table, kind)()
     if not isinstance(identifier, Mapping):
-        raise SpecError(f"{identifier!r} is not a {kind}; expected an object, a name or a config.{near('', table)}")
+        raise SpecError(f"{identifier!r} is no {kind}; expected an object, a name or a config.{near('', table)}")
     name, config = unwrap(identifier, kind)
     cls = lookup(name, table, kind)
     known = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # the tables hold dataclasses

@@ -444,6 +444,8 @@ def get(identifier: object) -> Initializer:
     """
     if isinstance(identifier, Initializer):
         return identifier
+    if isinstance(identifier, np.ndarray):
+        raise SpecError("an array is no initializer; for given values, use Constant(array)")
     return configs.read(identifier, INITIALIZERS, "initializer", obsolete=("dtype",))
 
 

@@ -138,7 +138,7 @@ def _known(op: Op, port: str, length: int | None) -> int:
     if length is None:
         name = type(op).__name__
         raise SpecError(
-            f"{name}: the last axis of input {port!r} must have a known length; give the Input all lengths it follows from, of time too"
+            f"{name}: the last axis of input {port!r} must have a known length; give the Input all its lengths"
         )
     return length
 

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import importlib
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "lstmcore"

@@ -22,7 +22,7 @@ def test_a_missing_config_is_empty(config: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("wrapped", [{}, {"config": {}}, {"class_name": "A", "config": 3}, {"class_name": "A", "x": 1}])
 def test_other_dicts_are_refused(wrapped: dict[str, object]) -> None:
-    with pytest.raises(SpecError, match="is not the config of an initializer; expected a dict of"):
+    with pytest.raises(SpecError, match="is not the config of a Keras initializer; expected a dict of"):
         unwrap(wrapped, "initializer")
 
 

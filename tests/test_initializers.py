@@ -319,9 +319,9 @@ REFUSED = [
         {"class_name": "HeNormal", "config": {"seed": {"class_name": "Foo"}}},
         "Cannot read .*Known: SeedGenerator",
     ),
-    ({"config": {}}, "is not the config of an initializer"),
-    (None, "None is not an initializer; expected"),
-    (3, "3 is not an initializer; expected"),
+    ({"config": {}}, "is not the config of a Keras initializer"),
+    (None, "None is no initializer; expected"),
+    (3, "3 is no initializer; expected"),
     (np.zeros(3), r"use Constant\(array\)"),
 ]
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from lstmcore.atomic import replacing
 from lstmcore.errors import DamagedFileError, ForeignFileError, LstmcoreError
-from lstmcore.magic import HEAD, looks_like
+from lstmcore.storage.atomic import replacing
+from lstmcore.storage.magic import HEAD, looks_like
 
 Array = NDArray[Any]
 

@@ -16,8 +16,7 @@ from lstmcore.cli.output import printable, say, show_json, show_table
 from lstmcore.cli.statistics import statistics
 from lstmcore.errors import SpecError
 from lstmcore.models.base import BaseModel
-from lstmcore.weight_header import Header
-from lstmcore.weights import WeightFile
+from lstmcore.weights import Header, WeightFile
 
 VALUES = ("min", "mean", "max")
 FAULTS = ("nan", "inf")

@@ -101,7 +101,7 @@ def _floats(array: Array, dtype: str, name: str) -> Array:
         cast = np.ascontiguousarray(array, np.dtype(dtype))
     if cast.dtype.itemsize < array.dtype.itemsize and np.isinf(cast).sum() > np.isinf(array).sum():
         raise InputError(
-            f"input {name!r} holds numbers that {dtype} cannot hold, up to {np.abs(array[np.isfinite(array)]).max():g}; "
+            f"input {name!r} holds {np.abs(array[np.isfinite(array)]).max():g}, which {dtype} cannot; "
             "expected smaller ones: scale them, or build the model of layers with dtype='float64'."
         )
     return cast

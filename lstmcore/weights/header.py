@@ -14,7 +14,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from lstmcore import ops
-from lstmcore.container import (
+from lstmcore.errors import DamagedFileError, FileVersionError, ForeignFileError, WeightsError
+from lstmcore.storage.container import (
     FILE_DTYPES,
     MAX_HEADER,
     METADATA,
@@ -24,7 +25,6 @@ from lstmcore.container import (
     show,
     strict_json,
 )
-from lstmcore.errors import DamagedFileError, FileVersionError, ForeignFileError, WeightsError
 
 FORMAT = "lstmcore"
 FORMAT_VERSION = 1

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lstmcore.atomic import replacing
 from lstmcore.errors import FileError
+from lstmcore.storage.atomic import replacing
 
 UNCHANGED = "nothing was written, and what was there before is unchanged"
 
@@ -84,7 +84,7 @@ def test_a_directory_that_is_none(path: Path, where: str, error: type[OSError]) 
 def test_a_directory_without_permission(path: Path) -> None:
     """In another process, which gives up root where it has it."""
     code = (
-        "import os, sys; from lstmcore.atomic import replacing\n"
+        "import os, sys; from lstmcore.storage.atomic import replacing\n"
         "os.geteuid() or os.setuid(65534)\n"
         "with replacing(sys.argv[1]) as file: file.write(b'new')"
     )

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstmcore.container import MAX_HEADER, MAX_TENSORS, Container, is_name, read_container, strict_json
 from lstmcore.errors import DamagedFileError, FileError, ForeignFileError
+from lstmcore.storage.container import MAX_HEADER, MAX_TENSORS, Container, is_name, read_container, strict_json
 from lstmcore.weights import read_header
 
 Fields = dict[str, Any]

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from lstmcore.errors import DamagedFileError, ForeignFileError
-from lstmcore.magic import HEAD, looks_like
+from lstmcore.storage.magic import HEAD, looks_like
 
 MAX_HEADER = 2 << 20
 """The most bytes a header may have. JSON takes up to 24 times its size in memory, when made to."""

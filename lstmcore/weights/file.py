@@ -21,11 +21,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmcore import weight_header
-from lstmcore.atomic import PathLike, kind, replacing
-from lstmcore.container import FILE_DTYPES, MAX_TENSORS, METADATA, NAMES, is_name, show
 from lstmcore.errors import DamagedFileError, FileError, WeightsError, WeightsMismatchError
-from lstmcore.weight_header import Header, make_header, make_metadata, metadata_digest
+from lstmcore.storage.atomic import PathLike, kind, replacing
+from lstmcore.storage.container import FILE_DTYPES, MAX_TENSORS, METADATA, NAMES, is_name, show
+from lstmcore.weights import header
+from lstmcore.weights.header import Header, make_header, make_metadata, metadata_digest
 
 Array = NDArray[Any]
 Expected = Mapping[str, tuple[tuple[int, ...], str]]
@@ -112,7 +112,7 @@ class WeightFile:
         name = os.path.basename(os.fspath(path))
         file = _open(path, name)
         try:
-            return cls(file, weight_header.read_header(file, name))
+            return cls(file, header.read_header(file, name))
         except BaseException:
             file.close()
             raise

@@ -1,0 +1,1 @@
+"""Bytes on disk: replacing a file atomically, telling formats apart, reading a safetensors header strictly."""

@@ -1,0 +1,6 @@
+"""The weight file: one ``.safetensors`` file, by name, verified. Its normative text is docs/weight-file.md."""
+
+from lstmcore.weights.file import WeightFile, read, read_header, write
+from lstmcore.weights.header import Header
+
+__all__ = ["Header", "WeightFile", "read", "read_header", "write"]
