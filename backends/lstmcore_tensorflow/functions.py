@@ -24,7 +24,8 @@ def gelu(x: Tensor, approximate: bool) -> Tensor:
     # tf.nn.gelu computes with constants of float32, in float64 too (2.21, measured).
     if approximate:
         return x / 2 * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-    return x / 2 * (1 + tf.math.erf(x / math.sqrt(2)))
+    # At ±6 erf is ±1 to the last place; at infinity tf.math.erf is NaN in float64 (2.21, measured).
+    return x / 2 * (1 + tf.math.erf(tf.clip_by_value(x / math.sqrt(2), -6, 6)))
 
 
 def softmax(x: Tensor, axis: int) -> Tensor:
