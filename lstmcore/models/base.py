@@ -37,6 +37,7 @@ class BaseModel:
         self.name: str = checked(owner, "name", NAME, name) or snake(owner)
         self.trainable: bool = checked(owner, "trainable", FLAG, trainable)
         self._program: Program | None = None
+        self._layer_shapes: dict[str, Shape] = {}
         self._sessions: dict[tuple[str, str, str], Session] = {}
         self._states: dict[str, Array] = {}
 
@@ -65,6 +66,11 @@ class BaseModel:
         """The layers, in order."""
         return list(self.named_layers.values())
 
+    @property
+    def layer_shapes(self) -> dict[str, Shape]:
+        """The shape that each layer takes in this model; empty while the input's is not known."""
+        return dict(self._layer_shapes)
+
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by name or by index; SpecError if there is none."""
         named = self.named_layers
@@ -91,6 +97,7 @@ class BaseModel:
 
     def _changed(self) -> None:
         self._program = None
+        self._layer_shapes.clear()
         self._sessions.clear()
         self._states.clear()
 

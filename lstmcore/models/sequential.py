@@ -108,7 +108,7 @@ class Sequential(BaseModel):
     def _finish(self, program: Program, shapes: Mapping[str, Shape]) -> None:
         for name, layer in self._named.items():
             layer.build(shapes[name])
-        self._program = program
+        self._program, self._layer_shapes = program, dict(shapes)
 
     def _build_for(self, x: Any) -> None:
         from lstmcore.runtime.feed import as_array, check_shape, feed
@@ -138,8 +138,9 @@ class Sequential(BaseModel):
     def _lower(self) -> Program:
         if self._input is None:
             raise self._no_input()
-        self._build()
-        return self._trace(self._input)[0]
+        program, shapes = self._trace(self._input)
+        self._finish(program, shapes)
+        return program
 
     def _trace(self, source: InputLayer) -> tuple[Program, dict[str, Shape]]:
         """The program, and the shape that each layer takes."""

@@ -67,7 +67,7 @@ def _rows(model: BaseModel, layer_range: Sequence[str] | None) -> Iterator[list[
     named = model.named_layers
     for name in list(named)[_range(list(named), layer_range)]:
         layer = named[name]
-        shape = layer.state.input_shape
+        shape = model.layer_shapes.get(name)
         count = "0 (unbuilt)" if shape is None else f"{layer.count_params():,}"
         trains = "-" if not layer.weights else "Y" if layer.trainable else "N"
         yield [f"{name} ({type(layer).__name__})", "?" if shape is None else _shapes(layer, shape), count, trains]
