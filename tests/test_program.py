@@ -59,7 +59,7 @@ def test_the_text_of_a_program() -> None:
 
 def test_options_that_change_nothing_are_noted() -> None:
     told = "\n".join(PROGRAMS["ids"].notes)
-    assert "dropout of rate 0.5 acts in training only" in told
+    assert "dropout: Dropout acts in training only" in told
     assert "lstm: dropout and recurrent_dropout act in training only" in told
     unrolled = Sequential([Input((3, 2)), LSTM(2, unroll=True, use_cudnn=False, implementation=1)]).program
     assert "unroll, implementation and use_cudnn" in unrolled.notes[0]

@@ -1,4 +1,4 @@
-"""InputLayer, Dense, Activation, Dropout, Flatten, Embedding: arguments and numbers of Keras 3.15."""
+"""InputLayer, Dense, Embedding: arguments and numbers of Keras 3.15."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lstmcore import ops
-from lstmcore.activations import LINEAR, Function
 from lstmcore.errors import SpecError
 from lstmcore.initializers import Constant, Initializer
 from lstmcore.layers import options
+from lstmcore.layers.activation import activated
 from lstmcore.layers.base import Layer, Lowered
 from lstmcore.layers.options import option, spec
-from lstmcore.ops import Kind, Shape
+from lstmcore.ops import Kind
 from lstmcore.program import Builder, Value
 
 
@@ -88,11 +88,6 @@ def Input(  # noqa: N802  Keras' name
     )
 
 
-def activated(build: Builder, function: Function, x: Value) -> Value:
-    """``function(x)``; no node where it is linear."""
-    return x if function == LINEAR else build.op(ops.Activate(function), x, name=function.name)[0]
-
-
 @spec
 class Dense(Layer):
     """``activation(x @ kernel + bias)`` over the last axis: (batch, ..., features) -> (batch, ..., units)."""
@@ -119,60 +114,6 @@ class Dense(Layer):
     def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
         (y,) = build.op(self.op(), x)
         return (activated(build, self.activation, y),), mask
-
-
-@spec
-class Activation(Layer):
-    """An activation function by itself; shape as the input's."""
-
-    activation: Any = option(options.ACTIVATION)
-    activity_regularizer: Any = option(options.REGULARIZER, default=None, omit=True, kw_only=True)
-
-    def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
-        return (activated(build, self.activation, x),), mask
-
-
-@spec
-class Dropout(Layer):
-    """In training, zeroes a share ``rate`` of its inputs and scales the rest by 1 / (1 - rate)."""
-
-    input_kind: ClassVar[Kind | None] = None
-
-    rate: float = option(options.RATE)
-    noise_shape: Any = option(options.NOISE_SHAPE, default=None)
-    seed: Any = option(options.SEED, default=None)
-    activity_regularizer: Any = option(options.REGULARIZER, default=None, omit=True, kw_only=True)
-
-    def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
-        build.note(f"{build.path('')[:-1]}: dropout of rate {self.rate} acts in training only")
-        return (x,), mask
-
-
-@spec
-class Flatten(Layer):
-    """(batch, a, b, ...) -> (batch, a b ...), row by row; it ends a mask."""
-
-    input_kind: ClassVar[Kind | None] = None
-
-    data_format: str = option(options.choice("channels_last", "channels_first", None), default=None)
-    activity_regularizer: Any = option(options.REGULARIZER, default=None, omit=True, kw_only=True)
-
-    def check(self) -> None:
-        object.__setattr__(self, "data_format", self.data_format or "channels_last")
-
-    def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
-        rank = len(x.shape)
-        if self.data_format == "channels_first" and rank > 2:
-            (x,) = build.op(ops.Transpose((0, *range(2, rank), 1)), x, name="channels_last")
-        (y,) = build.op(ops.Reshape((-1,) if None in x.shape[1:] else (_count(x.shape[1:]),)), x)
-        return (y,), None
-
-
-def _count(shape: Shape) -> int:
-    count = 1
-    for length in shape:
-        count *= length or 0
-    return count
 
 
 @spec

@@ -90,6 +90,23 @@ def _rate(value: Any) -> float:
     return float(value)
 
 
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < float("inf"):
+        raise ValueError
+    return float(value)
+
+
+def _lengths(value: Any) -> tuple[int, ...]:
+    return tuple(_positive(n) for n in ((value,) if isinstance(value, (int, np.integer)) else value))
+
+
+def _target_shape(value: Any) -> tuple[int, ...]:
+    lengths = tuple(_integer(n) for n in ((value,) if isinstance(value, (int, np.integer)) else value))
+    if any(n < 1 and n != -1 for n in lengths) or lengths.count(-1) > 1:
+        raise ValueError
+    return lengths
+
+
 def _optional(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else read(value)
 
@@ -169,10 +186,16 @@ def choice(*values: Any) -> Option:
 
 POSITIVE = Option("a positive integer below 2^31", _positive)
 FLAG = Option("True or False", _flag)
+INTEGER = Option("an integer", _integer)
+NON_NEGATIVE = Option("a number that is not negative", _number)
+OPTIONAL_NON_NEGATIVE = Option("None or a number that is not negative", _optional(_number))
+LENGTHS = Option("a tuple of positive integers", _lengths, list)
+TARGET_SHAPE = Option("a tuple of positive integers, one of them perhaps -1", _target_shape, list)
 RATE = Option("a number from 0 to 1", _rate)
 SEED = Option("None, a non-negative integer or a SeedGenerator", _optional(_seed), _write_seed)
 NAME = Option("a name without '/'", _optional(_name))
 DTYPE = Option("'float32' or 'float64'", _dtype, _write_dtype)
+PLAIN_DTYPE = Option(DTYPE.expected, _dtype)
 INPUT_DTYPE = Option("the name of a float, integer or bool dtype", _optional(_input_dtype))
 COUNT = Option("None or a positive integer", _optional(_positive))
 SHAPE = Option("a tuple of positive integers and None", _optional(_shape))

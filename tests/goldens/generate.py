@@ -27,7 +27,20 @@ import numpy as np
 
 HERE = Path(__file__).parent
 MADE_BY = {"keras": keras.__version__, "engine": "tensorflow"}
-LAYERS = ("Dense", "Activation", "Dropout", "Flatten", "Embedding", "LSTM", "GRU", "SimpleRNN", "InputLayer")
+LAYERS = (
+    *("Dense", "Activation", "Dropout", "Flatten", "Embedding", "LSTM", "GRU", "SimpleRNN", "InputLayer"),
+    *(
+        "ReLU",
+        "LeakyReLU",
+        "ELU",
+        "Softmax",
+        "Reshape",
+        "Permute",
+        "SpatialDropout1D",
+        "GaussianNoise",
+        "GaussianDropout",
+    ),
+)
 RNNS = ("LSTM", "GRU", "SimpleRNN")
 
 
@@ -100,6 +113,15 @@ OPTIONS: dict[str, tuple[list[Any], list[dict[str, Any]]]] = {
     "LSTM": ([4], [*RECURRENT, *GATED, {"unit_forget_bias": False}]),
     "GRU": ([4], [*RECURRENT, *GATED, {"reset_after": False}]),
     "SimpleRNN": ([4], RECURRENT),
+    "ReLU": ([], [{"max_value": 6.0, "negative_slope": 0.25, "threshold": 0.5}, {"max_value": 1}]),
+    "LeakyReLU": ([], [{"negative_slope": 0.125}]),
+    "ELU": ([], [{"alpha": 0.5}]),
+    "Softmax": ([], [{"axis": 1}]),
+    "Reshape": ([[2, -1]], [{"target_shape": [6]}]),
+    "Permute": ([[2, 1]], [{"dims": [3, 1, 2]}]),
+    "SpatialDropout1D": ([0.25], [{"seed": 3}]),
+    "GaussianNoise": ([0.25], [{"seed": 3}]),
+    "GaussianDropout": ([0.25], [{"seed": 3}]),
     "InputLayer": (
         [],
         [
@@ -238,6 +260,16 @@ NUMBERS: dict[str, Recipe] = {
                         layer("Embedding", input_dim=20, output_dim=6, mask_zero=True),
                         layer("LSTM", units=4, stateful=True, **SEQ)],
     "flatten_axes": [["Input", {"shape": [2, 3, 4]}], layer("Flatten", data_format="channels_first")],
+    "activation_layers": [SHORT, layer("ReLU", max_value=1.5, negative_slope=0.25, threshold=0.5),
+                          layer("LeakyReLU", negative_slope=0.25), layer("ELU", alpha=0.5)],
+    "softmax_over_time": [SHORT, layer("Softmax", axis=1)],
+    "reshaped": [["Input", {"shape": [6, 4]}], layer("Reshape", target_shape=[2, -1, 3]),
+                 layer("Permute", dims=[3, 1, 2]), layer("Reshape", target_shape=[6, 4]), layer("LSTM", units=3)],
+    "noise_is_not_there": [SHORT, layer("SpatialDropout1D", rate=0.5), layer("GaussianNoise", stddev=0.5),
+                           layer("GaussianDropout", rate=0.5), layer("GRU", units=3)],
+    "masked_through_noise": [IDS, layer("Embedding", input_dim=20, output_dim=6, mask_zero=True),
+                             layer("SpatialDropout1D", rate=0.5), layer("LeakyReLU", negative_slope=0.25),
+                             layer("LSTM", units=3)],
     "flatten": [["Input", {"shape": [2, 3, 4]}], layer("Flatten"), layer("Dense", units=2)],
     "deep": [X, layer("LSTM", units=6, **SEQ), layer("GRU", units=5, go_backwards=True, **SEQ),
              layer("SimpleRNN", units=4, **SEQ), layer("Flatten"), layer("Dense", units=3, activation="softmax")],
@@ -278,9 +310,11 @@ def signatures() -> Iterator[tuple[str, Any]]:
 
 def configs() -> Iterator[dict[str, Any]]:
     for name, (positional, sets) in OPTIONS.items():
-        common = COMMON if name != "InputLayer" else []
+        common = COMMON if name not in ("InputLayer", "SpatialDropout1D") else []  # these take few arguments
         if name == "SimpleRNN":  # Keras 3.15 takes its activity_regularizer and drops it
             common = [options for options in COMMON if "activity_regularizer" not in options]
+        if name == "ELU":  # Keras 3.15 writes its config from the call, autocast with it
+            common = [options for options in COMMON if "autocast" not in options]
         names = list(inspect.signature(getattr(keras.layers, name).__init__).parameters)[1:]
         required = dict(zip(names, positional, strict=False))
         for options in (*common, *sets):
