@@ -125,7 +125,7 @@ def _check_format(metadata: Mapping[str, str], name: str) -> None:
         given = show(metadata["format"]) if "format" in metadata else "missing"
         raise ForeignFileError(
             f"{name} is a safetensors file, but not a weight file of lstmcore: its metadata 'format' is "
-            f"{given}, expected {FORMAT!r}. lc.import_model reads other programs' files."
+            f"{given}, expected {FORMAT!r}. Read its arrays with safetensors, and give them to model.set_weights."
         )
     version = _number(metadata, "format_version", name)
     if version > FORMAT_VERSION:
