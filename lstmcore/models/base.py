@@ -199,7 +199,7 @@ class BaseModel:
         return session
 
     def predict(
-        self, x: Any, batch_size: int | None = None, verbose: int | str = "auto", backend: BackendName = None
+        self, x: Any, batch_size: int | None = None, backend: BackendName = None, verbose: int | str = "auto"
     ) -> Any:
         """The outputs for inputs ``x``, computed in batches of ``batch_size`` (32, or what the model fixes).
 
