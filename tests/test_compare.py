@@ -12,6 +12,7 @@ import pytest
 import lstmcore as lc
 from lstmcore import ops, plugins
 from lstmcore.contract import Kernel
+from lstmcore.errors import InputError
 from lstmcore.layers import LSTM, Dense, Input, SimpleRNN
 from lstmcore.models import Sequential
 from lstmcore.runtime.compare import LIMIT, limit, scale_error
@@ -78,3 +79,10 @@ def test_an_engine_that_cannot_run_it_is_a_row_with_the_reason(monkeypatch: pyte
     row = next(row for row in comparison.rows if row.backend == "torch")
     assert row.status == "cannot run it" and "no kernel for Lstm" in row.remedy
     assert not comparison.ok
+
+
+def test_a_model_built_for_batches_is_compared_on_one_batch() -> None:
+    model = Sequential([Input(batch_shape=(4, 3, 2)), LSTM(2, stateful=True)])
+    assert lc.compare(model, np.ones((4, 3, 2))).ok
+    with pytest.raises(InputError, match="built for batches of 4; given 8"):
+        lc.compare(model, np.ones((8, 3, 2)))

@@ -57,15 +57,22 @@ class LayerType(type):
 
 
 class LayerState:
-    """The weights of one layer, by name, read-only arrays; ``version`` changes whenever they do."""
+    """The weights of one layer, by name, read-only arrays; ``version`` changes whenever they do.
+
+    Beside them what calls on arrays leave: the ``sessions`` that ran and the ``carries`` of a stateful layer.
+    """
 
     def __init__(self) -> None:
         self.input_shape: Shape | None = None
         self.weights: dict[str, Array] = {}
         self.version = 0
         self.auto_named = False
-        self.programs: dict[Hashable, Any] = {}
+        self.sessions: dict[Hashable, Any] = {}
         self.carries: dict[str, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies share no session: those hold what the engines compiled."""
+        return {**self.__dict__, "sessions": {}}
 
     def replace(self, weights: Mapping[str, Array]) -> None:
         """Takes these arrays as they are, and for its own."""
@@ -180,6 +187,7 @@ class Layer(metaclass=LayerType):
         if not isinstance(config, Mapping):
             raise SpecError(f"{cls.__name__}: the config is {config!r}; expected a mapping")
         known = [f.name for f in fields(cls)]
+        config = {cls.spellings.get(key, key): value for key, value in config.items()}
         for key in config:
             if key not in known:
                 raise SpecError(f"{cls.__name__} has no config key {key!r}.{near(key, known)}")

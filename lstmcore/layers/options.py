@@ -181,7 +181,8 @@ def choice(*values: Any) -> Option:
             raise ValueError
         return value
 
-    return Option(f"one of {', '.join(map(repr, values))}", read)
+    listed = ", ".join(map(repr, values))
+    return Option(f"one of {listed}" if len(values) > 1 else listed, read)
 
 
 POSITIVE = Option("a positive integer below 2^31", _positive)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,11 @@ from lstmcore.layers.core import InputLayer
 from lstmcore.layers.recurrent import RecurrentLayer
 from lstmcore.naming import snake
 from lstmcore.program import Builder, Program
+
+if TYPE_CHECKING:
+    from lstmcore.runtime.session import Session
+
+KEPT = 16  # sessions a layer keeps, for as many shapes and backends
 
 
 def call(
@@ -30,7 +35,6 @@ def call(
     states from call to call. InputError for data that do not fit, and then the layer is as before.
     """
     from lstmcore.runtime.feed import as_array, check_shape, feed
-    from lstmcore.runtime.session import Session
 
     if isinstance(layer, InputLayer):
         raise SpecError("an Input is not called; it stands first in a model")
@@ -41,12 +45,12 @@ def call(
         raise InputError(f"the input is the single number {x}; expected an array (batch, ...)")
     check_shape(x.shape, (None,) * x.ndim, "inputs")
     states = None if initial_state is None else _states(layer, initial_state)
-    program = _program(layer, x.shape, mask is not None, states)
+    session = _session(layer, x.shape, mask is not None, None if states is None else len(states))
+    program = session.program
     given = [inputs, *([] if mask is None else [mask]), *(states or ())]
     arrays = feed(program, dict(zip(program.inputs, given, strict=True)), layer.dtype)
     layer.build((None, *x.shape[1:]))
-    session = Session(program, plugins.get(), layer.dtype)
-    session.load({f"{_scope(layer)}/{name}": array for name, array in layer.weights.items()}, 0)
+    session.load({f"{_scope(layer)}/{name}": array for name, array in layer.weights.items()}, layer.state.version)
     kept = {c.name for c in program.carries if c.stateful}
     _check_kept(layer, x.shape[0])
     outputs, after = session.run(arrays, layer.state.carries if kept else None)
@@ -74,20 +78,32 @@ def _states(layer: Layer, initial_state: Any) -> Sequence[Any]:
     return states
 
 
-def _program(layer: Layer, shape: tuple[int, ...], masked: bool, states: Sequence[Any] | None) -> Program:
-    """The layer's program for inputs of that shape; InputError where they do not fit the layer."""
+def _session(layer: Layer, shape: tuple[int, ...], masked: bool, states: int | None) -> Session:
+    """The layer ready for inputs of that shape on the current backend, compiled once for each of the last shapes."""
+    from lstmcore.runtime.session import Session
+
+    backend = plugins.get()
     batch = shape[0] if getattr(layer, "stateful", False) else None
-    key = (batch, *shape[1:], masked, None if states is None else len(states))
-    if key not in layer.state.programs:
-        try:
-            program = lower(layer, shape[1:], masked, None if states is None else len(states), batch)
-            fits = not layer.built or layer.inventory(shape) == {n: a.shape for n, a in layer.state.weights.items()}
-        except SpecError as error:
-            raise InputError(f"the layer does not take inputs of shape {shape}: {error}") from None
-        if not fits:
-            raise InputError(f"the input has shape {shape}; {layer!r} was built for {layer.state.input_shape}")
-        layer.state.programs[key] = program
-    return layer.state.programs[key]  # type: ignore[no-any-return]
+    key = (backend.name, backend.device, _scope(layer), batch, *shape[1:], masked, states)
+    kept: dict[Any, Session] = layer.state.sessions
+    if key not in kept or kept[key].backend is not backend:
+        session = Session(_program(layer, shape, masked, states, batch), backend, layer.dtype)
+        while len(kept) >= KEPT:
+            del kept[next(iter(kept))]
+        kept[key] = session
+    return kept[key]
+
+
+def _program(layer: Layer, shape: tuple[int, ...], masked: bool, states: int | None, batch: int | None) -> Program:
+    """The layer's program for inputs of that shape; InputError where they do not fit the layer."""
+    try:
+        program = lower(layer, shape[1:], masked, states, batch)
+        fits = not layer.built or layer.inventory(shape) == {n: a.shape for n, a in layer.state.weights.items()}
+    except SpecError as error:
+        raise InputError(f"the layer does not take inputs of shape {shape}: {error}") from None
+    if not fits:
+        raise InputError(f"the input has shape {shape}; {layer!r} was built for {layer.state.input_shape}")
+    return program
 
 
 def _scope(layer: Layer) -> str:

@@ -29,7 +29,7 @@ def print_summary(
 
     width = line_length or min(88 + 12 * show_trainable, shutil.get_terminal_size().columns - 4)
     table = _table(_rows(model, layer_range), width, positions, show_trainable)
-    console = Console(highlight=False, force_terminal=False, color_system=None, record=print_fn is not None)
+    console = Console(highlight=False, force_terminal=False, color_system=None)
     parts = [f'[bold]Model: "{escape(model.name)}"[/]', table, *_totals(model)]
     if print_fn is None:
         for part in parts:

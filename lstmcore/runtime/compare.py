@@ -148,15 +148,16 @@ def compare(model: BaseModel, x: Any, backends: Sequence[str] | None = None) -> 
     """
     model._build_for(x)
     reference = plugins.reference()
-    judge = model.session(reference, "float64")
-    exact, _ = judge.run(feed(model.program, x, "float64"))
     inputs = feed(model.program, x, model.dtype)
+    samples = next(iter(inputs.values())).shape[0]
+    model._batch_size(samples, samples)  # refuses what is not one batch of a model built for batches
+    exact, _ = model.session(reference, "float64").run(feed(model.program, x, "float64"))
     own, _ = model.session(reference).run(inputs)
     baseline = _worst(own, exact, model.dtype)
     infos = {info.name: info for info in reversed(plugins.backends())}
     names = sorted(infos) if backends is None else list(backends)
     rows = tuple(_row(model, name, infos, inputs, exact, limit(baseline)) for name in names)
-    return Comparison(rows, reference, next(iter(inputs.values())).shape[0], model.dtype, baseline)
+    return Comparison(rows, reference, samples, model.dtype, baseline)
 
 
 def _worst(outputs: Sequence[Array], exact: Sequence[Array], dtype: str) -> float:

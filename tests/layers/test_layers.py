@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -352,3 +353,28 @@ def test_random_configs(kind: Any, units: int, options: dict[str, Any]) -> None:
 def test_an_input_layer_by_keywords() -> None:
     made = InputLayer(shape=(3,), batch_size=2, dtype="float64", name="x")
     assert (made.batch_shape, made.shape, made.dtype, made.kind) == ((2, 3), (3,), "float64", "float")
+
+
+def test_a_call_compiles_once_for_a_shape_and_sees_new_weights() -> None:
+    layer = LSTM(3)
+    first = layer(X)
+    session = next(iter(layer.state.sessions.values()))
+    layer.set_weights([w * 1.5 for w in layer.get_weights()])
+    assert np.abs(layer(X) - first).max() > 1e-3
+    assert list(layer.state.sessions.values()) == [session]
+    for steps in range(1, 5):
+        for features in (X[:, :steps], X[:2, :steps]):
+            assert layer(features).shape == (len(features), 3)
+    assert len(layer.state.sessions) == 4
+
+
+def test_a_layer_keeps_only_its_last_sessions() -> None:
+    layer = SimpleRNN(2)
+    for steps in range(1, 40):
+        layer(np.ones((1, steps, 2), np.float32))
+    assert len(layer.state.sessions) == 16
+    assert copy.deepcopy(layer)(np.ones((1, 3, 2), np.float32)).shape == (1, 2)
+
+
+def test_a_config_may_use_the_other_spelling() -> None:
+    assert deserialize({"class_name": "LeakyReLU", "config": {"alpha": 0.25}}).get_config()["negative_slope"] == 0.25
