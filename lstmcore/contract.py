@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from lstmcore.errors import DeviceError, UnsupportedOp
 from lstmcore.ops import Op, Tensor
-from lstmcore.program import Node, Program
+from lstmcore.program import Node, Program, interpret
 
 API_VERSION = 1
 
@@ -39,6 +40,7 @@ class Kernel:
 
     ``run(op, weights, *inputs) -> outputs`` is pure: tensors in, a tuple of tensors out.
     ``when(op, facts)`` says whether it can; the first line of its docstring completes "needs ...".
+    The kernel of an op that has a body program gets ``body=``, a function ``(weights, *inputs) -> outputs``.
     ``pull(op, weights, *inputs) -> outputs, vjp`` is for backends without automatic differentiation.
     """
 
@@ -101,12 +103,30 @@ class Choice:
     node: Node
     kernel: Kernel
     passed_over: tuple[Kernel, ...] = field(default=())
+    body: tuple[Choice, ...] = field(default=())  # for the nodes of the op's body, where it has one
+
+    @property
+    def run(self) -> Callable[..., tuple[Any, ...]]:
+        """The kernel's ``run``, with the op's body ready to be called."""
+        program = getattr(self.node.op, "body", None)
+        return self.kernel.run if program is None else partial(self.kernel.run, body=_body(program, self.body))
 
     def __str__(self) -> str:
         reasons = [f"not {kernel.name!r}: needs {kernel.needs}" for kernel in self.passed_over]
         if self.kernel.when is not always:
             reasons.insert(0, f"holds: {self.kernel.needs}")
         return f"{self.kernel.name}" + (f"  ({'; '.join(reasons)})" if reasons else "")
+
+
+def _body(program: Program, choices: tuple[Choice, ...]) -> Callable[..., tuple[Any, ...]]:
+    """``body(weights, *inputs) -> outputs`` of a program that is the body of an op."""
+    runs = tuple(choice.run for choice in choices)
+
+    def body(weights: Mapping[str, Any], *inputs: Any) -> tuple[Any, ...]:
+        outputs, _ = interpret(program, runs, weights, dict(zip(program.inputs, inputs, strict=True)))
+        return tuple(outputs[name] for name in program.outputs)
+
+    return body
 
 
 def choose(backend: Backend, program: Program, dtype: str, training: bool = False) -> tuple[Choice, ...]:
@@ -129,7 +149,9 @@ def _choose(backend: Backend, node: Node, facts: Facts) -> Choice:
     candidates = backend.kernels.get(type(node.op), ())
     for k, kernel in enumerate(candidates):
         if kernel.when(node.op, facts):
-            return Choice(node, kernel, candidates[:k])
+            body = getattr(node.op, "body", None)
+            inner = () if body is None else choose(backend, body, facts.dtype, facts.training)
+            return Choice(node, kernel, candidates[:k], inner)
     if not candidates:
         known = ", ".join(sorted(op.__name__ for op in backend.kernels))
         why = f"it has no kernel for {type(node.op).__name__}. It has: {known}."

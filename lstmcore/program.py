@@ -7,15 +7,17 @@ layer and no engine. A `Builder` makes one and checks every node as it comes; `i
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
-from lstmcore.ops import Kind, Op, Shape, Tensor
+from lstmcore.ops import OPTIONS, Kind, Op, Option, Shape, Tensor
+from lstmcore.ops.base import may_equal
 
 
 @dataclass(frozen=True)
@@ -86,29 +88,40 @@ class Program:
 
     def to_json(self, indent: int | None = None) -> str:
         """The program as JSON; `from_json` gives an equal one back."""
-        return json.dumps(
-            {
-                "opset": self.opset,
-                "inputs": [
-                    {"name": n, "shape": self.values[n].shape, "kind": self.values[n].kind} for n in self.inputs
-                ],
-                "carries": [{**asdict(carry), "shape": self.values[carry.before].shape} for carry in self.carries],
-                "nodes": [
-                    {
-                        "name": node.name,
-                        "op": type(node.op).__name__,
-                        "attributes": node.op.attributes(),
-                        "inputs": node.inputs,
-                        "outputs": node.outputs,
-                        "weights": dict(node.weights),
-                    }
-                    for node in self.nodes
-                ],
-                "outputs": self.outputs,
-                "notes": self.notes,
-            },
-            indent=indent,
-        )
+        return json.dumps(self.to_data(), indent=indent)
+
+    def to_data(self) -> dict[str, Any]:
+        """The program as JSON values; `from_data` gives an equal one back."""
+        return {
+            "opset": self.opset,
+            "inputs": [{"name": n, "shape": self.values[n].shape, "kind": self.values[n].kind} for n in self.inputs],
+            "carries": [{**asdict(carry), "shape": self.values[carry.before].shape} for carry in self.carries],
+            "nodes": [
+                {
+                    "name": node.name,
+                    "op": type(node.op).__name__,
+                    "attributes": node.op.attributes(),
+                    "inputs": node.inputs,
+                    "outputs": node.outputs,
+                    "weights": dict(node.weights),
+                }
+                for node in self.nodes
+            ],
+            "outputs": self.outputs,
+            "notes": self.notes,
+        }
+
+    def infer(self, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
+        """What every value becomes where the inputs have these shapes; SpecError names the node that refuses."""
+        known: dict[str, Tensor] = dict(self.values)
+        known |= {name: Tensor(shape, self.values[name].kind) for name, shape in shapes.items()}
+        for node in self.nodes:
+            try:
+                made = node.op.infer(*(None if name is None else known[name] for name in node.inputs))
+            except SpecError as error:
+                raise SpecError(f"{node.name}: {error}") from None
+            known |= dict(zip(node.outputs, made, strict=True))
+        return known
 
 
 def from_json(text: str) -> Program:
@@ -119,6 +132,11 @@ def from_json(text: str) -> Program:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SpecError(f"not the JSON of a program: {error}") from None
+    return from_data(data)
+
+
+def from_data(data: Any) -> Program:
+    """A program from what ``to_data`` gives."""
     if not isinstance(data, dict) or data.get("opset") is not ops.OPSET:
         given = data.get("opset") if isinstance(data, dict) else type(data).__name__
         raise SpecError(f"program has opset {given!r}; this version reads opset {ops.OPSET}")
@@ -126,6 +144,13 @@ def from_json(text: str) -> Program:
         return _rebuild(data)
     except (KeyError, TypeError, AttributeError) as error:
         raise SpecError(f"not the JSON of a program: {type(error).__name__} {error}") from None
+    except RecursionError:
+        raise SpecError("not the JSON of a program: its bodies are nested too deeply") from None
+
+
+OPTIONS["Program"] = Option(
+    "a Program", lambda value: isinstance(value, Program), lambda program: program.to_data(), from_data
+)
 
 
 def _rebuild(data: Mapping[str, Any]) -> Program:
@@ -153,6 +178,7 @@ class Builder:
         self.weights: dict[str, tuple[int, ...]] = {}
         self.carries: dict[str, Carry] = {}
         self.limits: dict[str, int] = {}
+        self.apart = False
         self._scope: tuple[str, ...] = ()
         self.notes: list[str] = []
         self._names: set[str] = set()
@@ -165,6 +191,15 @@ class Builder:
             yield
         finally:
             self._scope = outer
+
+    @contextmanager
+    def each_apart(self) -> Iterator[None]:
+        """Within it, ``apart`` is set: every time step is a sample by itself, and no state outlives the call."""
+        outer, self.apart = self.apart, True
+        try:
+            yield
+        finally:
+            self.apart = outer
 
     def path(self, name: str) -> str:
         """``name`` under the open scope."""
@@ -202,18 +237,28 @@ class Builder:
             self.limits[source] = min(size, self.limits.get(source, size))
 
     def carry(self, name: str, shape: Shape, stateful: bool = False) -> Value:
-        """Declares a state of the open scope and gives its value before the call."""
+        """Declares a state of the open scope and gives its value before the call.
+
+        Where the scope has one of that name already, a layer is used twice: the second use of a stateful
+        one goes on from what the first leaves, any other has a state of its own.
+        """
         path = self.path(name)
-        if path in self.carries:
-            raise SpecError(f"two states are called {path!r}")
+        if path in self.carries and stateful:
+            return self.values[self.carries[path].after]
+        path = self._unique(path, self.carries)
         value = self.enter(f"{path}.before", shape)
         self.carries[path] = Carry(path, value.name, value.name, stateful)
         return value
 
-    def update(self, name: str, value: Value) -> None:
-        """Says what a declared state becomes."""
-        path = self.path(name)
-        self.carries[path] = replace(self.carries[path], after=value.name)
+    def update(self, before: Value, after: Value) -> None:
+        """Says what the state that had the value ``before`` becomes."""
+        carry = next(carry for carry in self.carries.values() if carry.after == before.name)
+        self.carries[carry.name] = replace(carry, after=after.name)
+
+    def weight(self, name: str, shape: tuple[int, ...]) -> Value:
+        """A weight of the open scope as a value."""
+        (value,) = self.op(ops.Parameter(shape), name=name, weights={"value": self.path(name)})
+        return value
 
     def note(self, text: str) -> None:
         """Adds a remark, once."""
@@ -222,9 +267,12 @@ class Builder:
         if text not in self.notes:
             self.notes.append(text)
 
-    def op(self, op: Op, *inputs: Value | None, name: str = "") -> tuple[Value, ...]:
+    def op(
+        self, op: Op, *inputs: Value | None, name: str = "", weights: Mapping[str, str] | None = None
+    ) -> tuple[Value, ...]:
         """Applies an op; its weights are those of the open scope. Returns its outputs."""
-        node_name = self._unique(self.path(name) if name else "/".join(self._scope) or type(op).__name__.lower())
+        node_name = self.path(name) if name else "/".join(self._scope) or type(op).__name__.lower()
+        node_name = self._unique(node_name, self._names)
         padded = (*inputs, *[None] * (len(op.inputs) + len(op.optional) - len(inputs)))
         self.add(
             Node(
@@ -232,14 +280,14 @@ class Builder:
                 op=op,
                 inputs=tuple(None if value is None else value.name for value in padded),
                 outputs=tuple(f"{node_name}.{port}" for port in op.outputs),
-                weights={port: self.path(port) for port in op.ports()},
+                weights={port: self.path(port) for port in op.ports()} if weights is None else weights,
             )
         )
         return tuple(self.values[output] for output in self.nodes[-1].outputs)
 
-    def _unique(self, name: str) -> str:
-        candidates = (name if k == 0 else f"{name}_{k}" for k in range(len(self._names) + 1))
-        return next(candidate for candidate in candidates if candidate not in self._names)
+    def _unique(self, name: str, taken: Container[str]) -> str:
+        candidates = (name if k == 0 else f"{name}_{k}" for k in itertools.count())
+        return next(candidate for candidate in candidates if candidate not in taken)
 
     def add(self, node: Node) -> None:
         """Appends a finished node. SpecError names the node where something does not fit."""
@@ -287,7 +335,8 @@ class Builder:
             if not isinstance(carry.name, str) or not carry.name or not isinstance(carry.stateful, bool):
                 raise SpecError(f"{carry} is no state; expected a name, and stateful True or False")
             before, after = self.values[carry.before], self.values[carry.after]
-            if (before.shape, before.kind) != (after.shape, after.kind):
+            alike = len(before.shape) == len(after.shape) and all(map(may_equal, before.shape, after.shape))
+            if before.kind != after.kind or not alike:
                 raise SpecError(
                     f"state {carry.name!r} has shape {before.shape} before the call and {after.shape} after it"
                 )

@@ -19,11 +19,11 @@ CORE = ROOT / "lstmcore"
 # import each other unless the order on the line says so.
 ROOMS = """
     errors
-    naming tables random text
+    naming tables random text tree
     axes activations
     ops
     program
-    contract
+    streaming contract
     configs
     orthogonal
     initializers regularizers constraints

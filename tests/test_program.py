@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lstmcore import ops
 from lstmcore.activations import Function
 from lstmcore.errors import SpecError
-from lstmcore.layers import GRU, LSTM, Activation, Dense, Dropout, Embedding, Flatten, Input, SimpleRNN
+from lstmcore.layers import GRU, LSTM, Activation, Dense, Dropout, Embedding, Flatten, Input, InputLayer, SimpleRNN
 from lstmcore.models import Sequential
 from lstmcore.program import Builder, Node, Program, from_json, interpret
 
@@ -50,7 +50,7 @@ def test_the_text_of_a_program() -> None:
         "  input   input_layer: float[2, 3, 4]",
         "  carry   simple_rnn/h.before: float[2, 3], next simple_rnn.h",
         "  simple_rnn.y: float[2, 3, 3], simple_rnn.h: float[2, 3] = SimpleRnn(units=3) of input_layer, "
-        "simple_rnn/h.before, - with simple_rnn/kernel, simple_rnn/recurrent_kernel, simple_rnn/bias",
+        "simple_rnn/h.before, -, - with simple_rnn/kernel, simple_rnn/recurrent_kernel, simple_rnn/bias",
         "  simple_rnn/last.y: float[2, 3] = Last() of simple_rnn.y",
         "  output  simple_rnn/last.y",
         "  output  simple_rnn.h",
@@ -287,9 +287,9 @@ def models(draw: st.DrawFn) -> Sequential:
     flag = st.booleans()
     layers: list[Any] = []
     if draw(flag):
-        layers += [Input((4,)), Embedding(7, 3, mask_zero=draw(flag))]
+        layers += [InputLayer((4,)), Embedding(7, 3, mask_zero=draw(flag))]
     else:
-        layers += [Input((draw(st.sampled_from([4, None])), 3))]
+        layers += [InputLayer((draw(st.sampled_from([4, None])), 3))]
     for _ in range(draw(st.integers(0, 3))):
         kind = draw(st.sampled_from([LSTM, GRU, SimpleRNN]))
         layers.append(

@@ -13,47 +13,9 @@ from lstmcore import ops
 from lstmcore.contract import Backend, Kernel
 from lstmcore.ops import Op
 from lstmcore.program import Program
-from lstmcore_numpy import recurrent
-from lstmcore_numpy.functions import apply
+from lstmcore_numpy import linear, normalize, pointwise, recurrent, reduce, shape, values
 
 Array = NDArray[Any]
-Weights = Mapping[str, Array]
-
-
-def affine(op: ops.Affine, w: Weights, x: Array) -> tuple[Array]:
-    # One GEMM over all leading axes: matmul would do one per batch entry.
-    y = x.reshape(-1, x.shape[-1]) @ w["kernel"]
-    if op.use_bias:
-        y += w["bias"]
-    return (y.reshape(*x.shape[:-1], op.units),)
-
-
-def activate(op: ops.Activate, w: Weights, x: Array) -> tuple[Array]:
-    return (apply(op.function, x),)
-
-
-def embed(op: ops.Embed, w: Weights, ids: Array) -> tuple[Array]:
-    return (w["embeddings"][ids],)
-
-
-def not_equal(op: ops.NotEqual, w: Weights, x: Array) -> tuple[Array]:
-    return (x != op.value,)
-
-
-def reshape(op: ops.Reshape, w: Weights, x: Array) -> tuple[Array]:
-    return (x.reshape(x.shape[0], *op.shape),)
-
-
-def transpose(op: ops.Transpose, w: Weights, x: Array) -> tuple[Array]:
-    return (x.transpose(op.axes),)
-
-
-def reverse(op: ops.Reverse, w: Weights, x: Array) -> tuple[Array]:
-    return (x[:, ::-1],)
-
-
-def last(op: ops.Last, w: Weights, x: Array) -> tuple[Array]:
-    return (x[:, -1],)
 
 
 class NumpyBackend(Backend):
@@ -62,17 +24,38 @@ class NumpyBackend(Backend):
     name = "numpy"
     kernels: ClassVar[Mapping[type[Op], tuple[Kernel, ...]]] = MappingProxyType(
         {
-            ops.Affine: (Kernel("gemm", affine),),
-            ops.Activate: (Kernel("ufunc", activate),),
-            ops.Embed: (Kernel("take", embed),),
-            ops.NotEqual: (Kernel("ufunc", not_equal),),
-            ops.Reshape: (Kernel("view", reshape),),
-            ops.Transpose: (Kernel("view", transpose),),
-            ops.Reverse: (Kernel("view", reverse),),
-            ops.Last: (Kernel("view", last),),
+            ops.Affine: (Kernel("gemm", linear.affine),),
+            ops.Embed: (Kernel("take", linear.embed),),
+            ops.Einsum: (Kernel("matmul", linear.einsum),),
+            ops.Conv: (Kernel("gathered windows, gemm", linear.conv),),
+            ops.Activate: (Kernel("ufunc", pointwise.activate),),
+            ops.Unary: (Kernel("ufunc", pointwise.unary),),
+            ops.Binary: (Kernel("ufunc", pointwise.binary),),
+            ops.Select: (Kernel("where", pointwise.select),),
+            ops.NotEqual: (Kernel("ufunc", pointwise.not_equal),),
+            ops.Cast: (Kernel("astype", pointwise.cast),),
+            ops.Constant: (Kernel("array", values.constant),),
+            ops.Parameter: (Kernel("weight", values.parameter),),
+            ops.Zeros: (Kernel("zeros", values.zeros),),
+            ops.Reshape: (Kernel("view", shape.reshape),),
+            ops.Transpose: (Kernel("view", shape.transpose),),
+            ops.Reverse: (Kernel("view", shape.reverse),),
+            ops.Last: (Kernel("view", shape.last),),
+            ops.Concat: (Kernel("concatenate", shape.concat),),
+            ops.Slice: (Kernel("view", shape.slice_),),
+            ops.Pad: (Kernel("copy", shape.pad),),
+            ops.Repeat: (Kernel("repeat", shape.repeat),),
+            ops.Fold: (Kernel("view", shape.fold),),
+            ops.Unfold: (Kernel("view", shape.unfold),),
+            ops.Reduce: (Kernel("reduction", reduce.reduce),),
+            ops.Pool: (Kernel("shifted slices", reduce.pool),),
+            ops.Causal: (Kernel("comparison", reduce.causal),),
+            ops.BatchNormalize: (Kernel("one factor a feature", normalize.batch_normalize),),
+            ops.LayerNormalize: (Kernel("two passes", normalize.layer_normalize),),
             ops.Lstm: (Kernel("hoisted", recurrent.lstm),),
             ops.Gru: (Kernel("hoisted", recurrent.gru),),
             ops.SimpleRnn: (Kernel("hoisted", recurrent.simple_rnn),),
+            ops.Scan: (Kernel("step by step", recurrent.scan),),
         }
     )
 

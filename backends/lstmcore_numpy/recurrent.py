@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmcore.ops import Gru, Lstm, Recurrent, SimpleRnn
+from lstmcore.ops import Gru, Lstm, Recurrent, Scan, SimpleRnn
 from lstmcore_numpy.functions import apply
 
 Array = NDArray[Any]
@@ -24,15 +24,17 @@ def _project(x: Array, kernel: Array, bias: Array | None) -> Array:
     return z.reshape(x.shape[1], x.shape[0], kernel.shape[1])
 
 
-def _scan(
+def _run(
     op: Recurrent,
     step: Callable[..., tuple[Array, ...]],
     z: Array,
     states: tuple[Array, ...],
     mask: Array | None,
+    previous: Array | None,
 ) -> tuple[Array, ...]:
     """Runs ``step(z_t, *states) -> states`` over time under the masked-step rule."""
     y = np.zeros((*z.shape[:2], op.units), z.dtype)  # (T, B, U)
+    held = np.zeros_like(states[0]) if previous is None or op.zero_output_for_mask else previous
     for t in range(z.shape[0]):
         new = step(z[t], *states)
         if mask is None:
@@ -40,12 +42,15 @@ def _scan(
             continue
         valid = mask[:, t, None]
         states = tuple(np.where(valid, n, old) for n, old in zip(new, states, strict=True))
-        held = y[t - 1] if t > 0 and not op.zero_output_for_mask else y[t]
         y[t] = np.where(valid, new[0], held)
+        if not op.zero_output_for_mask:
+            held = y[t]
     return y.transpose(1, 0, 2), *states
 
 
-def lstm(op: Lstm, w: Weights, x: Array, h: Array, c: Array, mask: Array | None) -> tuple[Array, ...]:
+def lstm(
+    op: Lstm, w: Weights, x: Array, h: Array, c: Array, mask: Array | None, previous: Array | None
+) -> tuple[Array, ...]:
     recurrent, units = w["recurrent_kernel"], op.units
 
     def step(z: Array, h: Array, c: Array) -> tuple[Array, Array]:
@@ -56,10 +61,10 @@ def lstm(op: Lstm, w: Weights, x: Array, h: Array, c: Array, mask: Array | None)
         c = input_forget[:, 1] * c + input_forget[:, 0] * candidate
         return output * apply(op.activation, c), c
 
-    return _scan(op, step, _project(x, w["kernel"], w.get("bias")), (h, c), mask)
+    return _run(op, step, _project(x, w["kernel"], w.get("bias")), (h, c), mask, previous)
 
 
-def gru(op: Gru, w: Weights, x: Array, h: Array, mask: Array | None) -> tuple[Array, ...]:
+def gru(op: Gru, w: Weights, x: Array, h: Array, mask: Array | None, previous: Array | None) -> tuple[Array, ...]:
     recurrent, units = w["recurrent_kernel"], op.units
     bias = w.get("bias")
     bias_x, bias_h = (bias[0], bias[1]) if bias is not None and op.reset_after else (bias, None)
@@ -82,13 +87,38 @@ def gru(op: Gru, w: Weights, x: Array, h: Array, mask: Array | None) -> tuple[Ar
         return (update * h + (1 - update) * candidate,)
 
     step = step_after if op.reset_after else step_before
-    return _scan(op, step, _project(x, w["kernel"], bias_x), (h,), mask)
+    return _run(op, step, _project(x, w["kernel"], bias_x), (h,), mask, previous)
 
 
-def simple_rnn(op: SimpleRnn, w: Weights, x: Array, h: Array, mask: Array | None) -> tuple[Array, ...]:
+def simple_rnn(
+    op: SimpleRnn, w: Weights, x: Array, h: Array, mask: Array | None, previous: Array | None
+) -> tuple[Array, ...]:
     recurrent = w["recurrent_kernel"]
 
     def step(z: Array, h: Array) -> tuple[Array]:
         return (apply(op.activation, z + h @ recurrent),)
 
-    return _scan(op, step, _project(x, w["kernel"], w.get("bias")), (h,), mask)
+    return _run(op, step, _project(x, w["kernel"], w.get("bias")), (h,), mask, previous)
+
+
+def scan(
+    op: Scan, w: Weights, x: Array, *rest: Array | None, body: Callable[..., tuple[Array, ...]]
+) -> tuple[Any, ...]:
+    *states, mask, previous = rest
+    held = None if op.zero_output_for_mask else previous
+    outputs = []
+    for t in range(x.shape[1]):
+        y, *new = body(w, x[:, t], *states)
+        if mask is not None:
+            y = _choose(mask[:, t], y, np.zeros_like(y) if held is None else held)
+            new = [_choose(mask[:, t], n, old) for n, old in zip(new, states, strict=True)]
+        if not op.zero_output_for_mask:
+            held = y
+        states = new
+        outputs.append(y)
+    return np.stack(outputs, 1), *states
+
+
+def _choose(valid: Array, new: Array, old: Any) -> Array:
+    """new where valid (B,), else old, both (B, ...)."""
+    return np.where(valid.reshape(-1, *[1] * (new.ndim - 1)), new, old)

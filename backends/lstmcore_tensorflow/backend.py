@@ -13,44 +13,9 @@ from lstmcore import ops
 from lstmcore.contract import Backend, Kernel
 from lstmcore.ops import Op
 from lstmcore.program import Program
-from lstmcore_tensorflow import recurrent
-from lstmcore_tensorflow.functions import apply
+from lstmcore_tensorflow import linear, normalize, pointwise, recurrent, reduce, shape, values
 
 Tensor = Any
-Weights = Mapping[str, Tensor]
-
-
-def affine(op: ops.Affine, w: Weights, x: Tensor) -> tuple[Tensor]:
-    y = tf.tensordot(x, w["kernel"], 1)
-    return (y + w["bias"] if op.use_bias else y,)
-
-
-def activate(op: ops.Activate, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (apply(op.function, x),)
-
-
-def embed(op: ops.Embed, w: Weights, ids: Tensor) -> tuple[Tensor]:
-    return (tf.gather(w["embeddings"], ids),)
-
-
-def not_equal(op: ops.NotEqual, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (tf.not_equal(x, op.value),)
-
-
-def reshape(op: ops.Reshape, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (tf.reshape(x, (tf.shape(x)[0], *op.shape)),)
-
-
-def transpose(op: ops.Transpose, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (tf.transpose(x, op.axes),)
-
-
-def reverse(op: ops.Reverse, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (tf.reverse(x, (1,)),)
-
-
-def last(op: ops.Last, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (x[:, -1],)
 
 
 class TensorflowBackend(Backend):
@@ -59,17 +24,41 @@ class TensorflowBackend(Backend):
     name = "tensorflow"
     kernels: ClassVar[Mapping[type[Op], tuple[Kernel, ...]]] = MappingProxyType(
         {
-            ops.Affine: (Kernel("tensordot", affine),),
-            ops.Activate: (Kernel("pointwise", activate),),
-            ops.Embed: (Kernel("gather", embed),),
-            ops.NotEqual: (Kernel("pointwise", not_equal),),
-            ops.Reshape: (Kernel("reshape", reshape),),
-            ops.Transpose: (Kernel("transpose", transpose),),
-            ops.Reverse: (Kernel("reverse", reverse),),
-            ops.Last: (Kernel("slice", last),),
+            ops.Affine: (Kernel("tensordot", linear.affine),),
+            ops.Embed: (Kernel("gather", linear.embed),),
+            ops.Einsum: (Kernel("einsum", linear.einsum),),
+            ops.Conv: (
+                Kernel("conv1d", linear.conv, linear.dense_window),
+                Kernel("taps", linear.conv_by_taps),
+            ),
+            ops.Activate: (Kernel("pointwise", pointwise.activate),),
+            ops.Unary: (Kernel("pointwise", pointwise.unary),),
+            ops.Binary: (Kernel("pointwise", pointwise.binary),),
+            ops.Select: (Kernel("where", pointwise.select),),
+            ops.NotEqual: (Kernel("pointwise", pointwise.not_equal),),
+            ops.Cast: (Kernel("cast", pointwise.cast),),
+            ops.Constant: (Kernel("constant", values.constant),),
+            ops.Parameter: (Kernel("itself", values.parameter),),
+            ops.Zeros: (Kernel("zeros", values.zeros),),
+            ops.Reshape: (Kernel("reshape", shape.reshape),),
+            ops.Transpose: (Kernel("transpose", shape.transpose),),
+            ops.Reverse: (Kernel("reverse", shape.reverse),),
+            ops.Last: (Kernel("slice", shape.last),),
+            ops.Concat: (Kernel("concat", shape.concat),),
+            ops.Slice: (Kernel("slice", shape.cut),),
+            ops.Pad: (Kernel("pad", shape.pad),),
+            ops.Repeat: (Kernel("repeat", shape.repeat),),
+            ops.Fold: (Kernel("reshape", shape.fold),),
+            ops.Unfold: (Kernel("reshape", shape.unfold),),
+            ops.Reduce: (Kernel("reduce", reduce.reduce),),
+            ops.Pool: (Kernel("pool1d", reduce.pool),),
+            ops.Causal: (Kernel("range", reduce.causal),),
+            ops.BatchNormalize: (Kernel("pointwise", normalize.batch_normalize),),
+            ops.LayerNormalize: (Kernel("reduce", normalize.layer_normalize),),
             ops.Lstm: (Kernel("while", recurrent.lstm),),
             ops.Gru: (Kernel("while", recurrent.gru),),
             ops.SimpleRnn: (Kernel("while", recurrent.simple_rnn),),
+            ops.Scan: (Kernel("while", recurrent.scan),),
         }
     )
 

@@ -14,42 +14,7 @@ from lstmcore import ops
 from lstmcore.contract import Backend, Kernel
 from lstmcore.ops import Op
 from lstmcore.program import Program
-from lstmcore_torch import recurrent
-from lstmcore_torch.functions import apply
-
-Weights = Mapping[str, Tensor]
-
-
-def affine(op: ops.Affine, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (torch.nn.functional.linear(x, w["kernel"].t(), w.get("bias")),)
-
-
-def activate(op: ops.Activate, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (apply(op.function, x),)
-
-
-def embed(op: ops.Embed, w: Weights, ids: Tensor) -> tuple[Tensor]:
-    return (torch.nn.functional.embedding(ids, w["embeddings"]),)
-
-
-def not_equal(op: ops.NotEqual, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (x != op.value,)
-
-
-def reshape(op: ops.Reshape, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (x.reshape(x.shape[0], *op.shape),)
-
-
-def transpose(op: ops.Transpose, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (x.permute(op.axes),)
-
-
-def reverse(op: ops.Reverse, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (x.flip(1),)
-
-
-def last(op: ops.Last, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (x[:, -1],)
+from lstmcore_torch import fused, linear, normalize, pointwise, recurrent, reduce, shape, values
 
 
 class TorchBackend(Backend):
@@ -58,26 +23,53 @@ class TorchBackend(Backend):
     name = "torch"
     kernels: ClassVar[Mapping[type[Op], tuple[Kernel, ...]]] = MappingProxyType(
         {
-            ops.Affine: (Kernel("linear", affine),),
-            ops.Activate: (Kernel("pointwise", activate),),
-            ops.Embed: (Kernel("embedding", embed),),
-            ops.NotEqual: (Kernel("pointwise", not_equal),),
-            ops.Reshape: (Kernel("view", reshape),),
-            ops.Transpose: (Kernel("view", transpose),),
-            ops.Reverse: (Kernel("flip", reverse),),
-            ops.Last: (Kernel("view", last),),
+            ops.Affine: (Kernel("linear", linear.affine),),
+            ops.Embed: (Kernel("embedding", linear.embed),),
+            ops.Einsum: (Kernel("einsum", linear.einsum),),
+            ops.Conv: (Kernel("conv1d", linear.conv),),
+            ops.Activate: (Kernel("pointwise", pointwise.activate),),
+            ops.Unary: (Kernel("pointwise", pointwise.unary),),
+            ops.Binary: (Kernel("pointwise", pointwise.binary),),
+            ops.Select: (Kernel("where", pointwise.select),),
+            ops.NotEqual: (Kernel("pointwise", pointwise.not_equal),),
+            ops.Cast: (Kernel("to", pointwise.cast),),
+            ops.Constant: (Kernel("tensor", values.constant),),
+            ops.Parameter: (Kernel("itself", values.parameter),),
+            ops.Zeros: (Kernel("new_zeros", values.zeros),),
+            ops.Reshape: (Kernel("view", shape.reshape),),
+            ops.Transpose: (Kernel("view", shape.transpose),),
+            ops.Reverse: (Kernel("flip", shape.reverse),),
+            ops.Last: (Kernel("view", shape.last),),
+            ops.Concat: (Kernel("cat", shape.concat),),
+            ops.Slice: (Kernel("view", shape.cut),),
+            ops.Pad: (Kernel("pad", shape.pad),),
+            ops.Repeat: (Kernel("repeat_interleave", shape.repeat),),
+            ops.Fold: (Kernel("view", shape.fold),),
+            ops.Unfold: (Kernel("view", shape.unfold),),
+            ops.Reduce: (Kernel("reduction", reduce.reduce),),
+            ops.Pool: (Kernel("pool1d", reduce.pool),),
+            ops.Causal: (Kernel("tril", reduce.causal),),
+            ops.BatchNormalize: (Kernel("addcmul", normalize.batch_normalize),),
+            ops.LayerNormalize: (
+                Kernel("layer_norm", normalize.fused_layer_normalize, normalize.last_axes),
+                Kernel("var_mean", normalize.layer_normalize),
+            ),
             ops.Lstm: (
-                Kernel("fused", recurrent.fused_lstm, recurrent.standard_lstm),
-                Kernel("loop", recurrent.loop_lstm),
+                Kernel("fused", fused.fused, fused.standard_lstm),
+                Kernel("packed", fused.packed, fused.masked_lstm),
+                Kernel("loop", recurrent.lstm),
             ),
             ops.Gru: (
-                Kernel("fused", recurrent.fused_gru, recurrent.standard_gru),
-                Kernel("loop", recurrent.loop_gru),
+                Kernel("fused", fused.fused, fused.standard_gru),
+                Kernel("packed", fused.packed, fused.masked_gru),
+                Kernel("loop", recurrent.gru),
             ),
             ops.SimpleRnn: (
-                Kernel("fused", recurrent.fused_rnn, recurrent.standard_rnn),
-                Kernel("loop", recurrent.loop_rnn),
+                Kernel("fused", fused.fused, fused.standard_rnn),
+                Kernel("packed", fused.packed, fused.masked_rnn),
+                Kernel("loop", recurrent.simple_rnn),
             ),
+            ops.Scan: (Kernel("loop", recurrent.scan),),
         }
     )
 

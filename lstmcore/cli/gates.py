@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lstmcore import axes
+from lstmcore.layers.base import Layer
 from lstmcore.models.base import BaseModel
 from lstmcore.ops import Recurrent, Shape
 
@@ -24,9 +25,9 @@ class Part:
 
 def parts(model: BaseModel, weight: str, shape: tuple[int, ...]) -> list[Part]:
     """The gates of a weight of that name and shape, row by row where it has rows; none where it has none."""
-    name, _, port = weight.rpartition("/")
-    layer = model.named_layers.get(name)
-    op = layer.op() if layer else None
+    port = weight.rpartition("/")[2]
+    owner = next((module for path, module, _ in model.owners() if path == weight), None)
+    op = owner.op() if isinstance(owner, Layer) else None
     if not isinstance(op, Recurrent) or port not in op.weights or not shape:
         return []
     groups = axes.parse(op.weights[port])[-len(shape) :]

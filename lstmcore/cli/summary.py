@@ -11,7 +11,7 @@ import click
 from lstmcore.cli.modelfile import read_description
 from lstmcore.cli.options import json_option, model_file
 from lstmcore.cli.output import printable, say, show_json
-from lstmcore.layers.base import Layer
+from lstmcore.layers.module import Module
 from lstmcore.models.base import BaseModel
 
 
@@ -43,10 +43,9 @@ def _show(text: str) -> None:
 
 def facts(model: BaseModel) -> dict[str, Any]:
     """What the summary says, as JSON values; null for what has no shape yet."""
-    layers = [_layer(name, layer) for name, layer in model.named_layers.items()]
+    layers = [_layer(model, name, layer) for name, layer in model.named_layers.items()]
     built = bool(layers) and all(layer["params"] is not None for layer in layers)
-    trained = [layer["params"] or 0 for layer in layers if layer["trainable"] and model.trainable]
-    total = sum(layer["params"] or 0 for layer in layers)
+    trained, frozen = model.weights_by_training()
     return {
         "name": model.name,
         "class": type(model).__name__,
@@ -55,21 +54,21 @@ def facts(model: BaseModel) -> dict[str, Any]:
         "output_shape": model.output_shape if built else None,
         "dtype": model.dtype,
         "layers": layers,
-        "params": total,
-        "trainable_params": sum(trained),
-        "non_trainable_params": total - sum(trained),
+        "params": sum(array.size for array in [*trained, *frozen]),
+        "trainable_params": sum(array.size for array in trained),
+        "non_trainable_params": sum(array.size for array in frozen),
     }
 
 
-def _layer(name: str, layer: Layer) -> dict[str, Any]:
-    shape = layer.state.input_shape
-    weights = {port: list(array.shape) for port, array in layer.weights.items()}
+def _layer(model: BaseModel, name: str, layer: Module) -> dict[str, Any]:
+    built = name in model.layer_shapes
+    weights = {port: list(array.shape) for port, array in layer.weights.items()} if built else {}
     return {
         "name": name,
         "class": type(layer).__name__,
-        "input_shape": shape,
-        "output_shape": None if shape is None else layer.compute_output_shape(shape),
-        "params": None if shape is None else sum(math.prod(lengths) for lengths in weights.values()),
+        "input_shape": model.layer_shapes.get(name),
+        "output_shape": layer.arrange(model.layer_outputs[name]) if built else None,
+        "params": sum(math.prod(lengths) for lengths in weights.values()) if built else None,
         "weights": weights,
         "trainable": layer.trainable,
     }

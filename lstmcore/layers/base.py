@@ -8,6 +8,7 @@ values follow from these.
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,17 +17,17 @@ from dataclasses import MISSING, Field, fields
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lstmcore.errors import SpecError, WeightsError, near
+from lstmcore import configs, tree
+from lstmcore.errors import SpecError, near
 from lstmcore.initializers import Initializer
+from lstmcore.layers import symbolic
+from lstmcore.layers.module import Array, Module
 from lstmcore.layers.options import COUNT, DTYPE, FLAG, NAME, SHAPE, checked, option, spec
-from lstmcore.ops import Kind, Op, Shape, Tensor
+from lstmcore.layers.symbolic import Call, SymbolicTensor
+from lstmcore.ops import Kind, Op, Shape
 from lstmcore.program import Builder, Value
 from lstmcore.random import next_stream
-
-Array = NDArray[Any]
-Lowered = tuple[tuple[Value, ...], Value | None]
 
 
 class LayerType(type):
@@ -63,16 +64,19 @@ class LayerState:
     """
 
     def __init__(self) -> None:
-        self.input_shape: Shape | None = None
+        self.built = False
+        self.input_shape: Any = None
         self.weights: dict[str, Array] = {}
         self.version = 0
         self.auto_named = False
         self.sessions: dict[Hashable, Any] = {}
         self.carries: dict[str, Any] = {}
+        self.calls: list[Call] = []
+        self.declared: dict[str, Initializer] = {}  # how the weights of a cell start
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies share no session: those hold what the engines compiled."""
-        return {**self.__dict__, "sessions": {}}
+        """Copies share no session, which holds what the engines compiled, and no model."""
+        return {**self.__dict__, "sessions": {}, "calls": []}
 
     def replace(self, weights: Mapping[str, Array]) -> None:
         """Takes these arrays as they are, and for its own."""
@@ -96,7 +100,7 @@ def placeholder_weights() -> Iterator[None]:
 
 
 @spec
-class Layer(metaclass=LayerType):
+class Layer(Module, metaclass=LayerType):
     """Base of all layers.
 
     ``autocast`` is taken for Keras' sake: data are cast where they enter the model in any case.
@@ -106,6 +110,7 @@ class Layer(metaclass=LayerType):
 
     registry: ClassVar[dict[str, type[Layer]]] = {}
     initializers: ClassVar[Mapping[str, str]] = {}
+    untrained: ClassVar[tuple[str, ...]] = ()  # weights that no optimizer touches
     spellings: ClassVar[Mapping[str, str]] = {}
     positional: ClassVar[tuple[str, ...]] = ()
     input_kind: ClassVar[Kind | None] = "float"
@@ -121,24 +126,33 @@ class Layer(metaclass=LayerType):
     autocast: bool = option(FLAG, default=True, config=False, kw_only=True)
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
-        if not abstract:
-            Layer.registry[cls.__name__] = cls
+        if abstract:
+            return
+        known = Layer.registry.get(cls.__name__)
+        if known is not None and known.is_own() and not cls.is_own():
+            raise SpecError(f"lstmcore has a layer {cls.__name__} itself; call yours differently")
+        Layer.registry[cls.__name__] = cls
+
+    @classmethod
+    def is_own(cls) -> bool:
+        """Whether lstmcore itself defines it."""
+        return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            value = checked(self._owner(), f.name, f.metadata["kind"], getattr(self, f.name))
+            value = checked(self.called(), f.name, f.metadata["kind"], getattr(self, f.name))
             object.__setattr__(self, f.name, value)
         object.__setattr__(self, "_state", LayerState())
         self.check()
 
+    @property
+    def auto_named(self) -> bool:
+        return self.state.auto_named
+
     def name_as(self, name: str) -> None:
-        """Gives a name to a layer that has none."""
         if self.name is None:
             object.__setattr__(self, "name", name)
             self.state.auto_named = True
-
-    def _owner(self) -> str:
-        return f"{type(self).__name__} {self.name!r}" if self.name else type(self).__name__
 
     def __repr__(self) -> str:
         changed = (
@@ -157,9 +171,8 @@ class Layer(metaclass=LayerType):
         """The op that holds the weights, if there are any."""
         return None
 
-    def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
-        """Writes the layer in canonical ops: (outputs, the mask of the first output)."""
-        raise NotImplementedError
+    def wanted_kind(self) -> Kind | None:
+        return self.input_kind
 
     def initializer(self, weight: str) -> Initializer:
         """How a weight starts."""
@@ -180,6 +193,14 @@ class Layer(metaclass=LayerType):
             for f in self.config_fields()
             if not (f.metadata["omit"] and getattr(self, f.name) == f.default)
         }
+
+    def serialize(self) -> dict[str, Any]:
+        data = configs.wrap("keras.layers", type(self).__name__, self.get_config())
+        if not self.is_own():
+            data |= {"module": type(self).__module__, "registered_name": f"Custom>{type(self).__name__}"}
+        if self.built and self.state.input_shape is not None:
+            data["build_config"] = {"input_shape": tree.transform(lambda n: n, self.state.input_shape)}
+        return data
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
@@ -205,115 +226,118 @@ class Layer(metaclass=LayerType):
         return state
 
     @property
+    def calls(self) -> list[Call]:
+        return self.state.calls
+
+    @property
     def built(self) -> bool:
         """True once the weights exist."""
-        return self.state.input_shape is not None
+        return self.state.built
 
-    def inventory(self, input_shape: Shape) -> dict[str, tuple[int, ...]]:
-        """The shape of each weight, in Keras' order."""
-        op = self.op()
-        shape = self._checked_shape(input_shape)
-        return {} if op is None else op.inventory(Tensor(shape, self.input_kind or "float"))
+    def outline(self, input_shape: Any) -> tuple[Builder, tuple[Value, ...]]:
+        """The layer lowered for inputs of that shape (with batch axis), or of those shapes: program and outputs."""
+        build = Builder()
+        names = itertools.count()
+
+        def enter(shape: Any) -> Any:
+            if isinstance(shape, (list, tuple)) and any(isinstance(n, (list, tuple)) for n in shape):
+                return [enter(entry) for entry in shape]
+            return build.input(f"input {next(names)}", self._checked_shape(shape), self.input_kind or "float")
+
+        x = enter(input_shape)
+        outputs, _ = self.lower(build, x, tree.transform(lambda _: None, x))
+        return build, outputs
+
+    def inventory(self, input_shape: Any) -> dict[str, tuple[int, ...]]:
+        """The shape of each weight for inputs of that shape."""
+        build, _ = self.outline(input_shape)
+        return dict(build.weights)
 
     def _checked_shape(self, shape: Any) -> Shape:
-        result: Shape | None = None if isinstance(shape, int) else checked(self._owner(), "input_shape", SHAPE, shape)
+        result: Shape | None = None if isinstance(shape, int) else checked(self.called(), "input_shape", SHAPE, shape)
         if not result:
-            raise SpecError(f"{self._owner()}: input_shape is {shape!r}; expected a tuple, the batch axis first")
+            raise SpecError(f"{self.called()}: input_shape is {shape!r}; expected a tuple, the batch axis first")
         return result
 
-    def build(self, input_shape: Shape) -> None:
-        """Makes the weights for inputs of that shape (with batch axis), once.
+    def build(self, input_shape: Any) -> None:
+        """Makes the weights for inputs of that shape (with batch axis), once; a list of shapes for several inputs.
 
         SpecError if they exist already for another number of features.
         """
         try:
-            shapes = self.inventory(input_shape)
+            build, _ = self.outline(input_shape)
         except SpecError as error:
-            raise SpecError(f"{self._owner()}: {error}") from None
+            raise SpecError(f"{self.called()}: {str(error).removeprefix(f'{self.called()}: ')}") from None
+        self.take(build.weights, input_shape)
+
+    @property
+    def own_weights(self) -> Mapping[str, Array]:
+        return self.state.weights
+
+    @property
+    def own_version(self) -> int:
+        return self.state.version
+
+    def take_own(self, shapes: Mapping[str, tuple[int, ...]], input_shape: Any) -> None:
         if not self.built:
-            self.state.replace(dict(self._initial(shapes)))
+            order = [name for name in self.initializers if name in shapes]
+            self.state.replace(dict(self._initial({name: shapes[name] for name in dict.fromkeys([*order, *shapes])})))
+            self.state.built = True
         elif {name: array.shape for name, array in self.state.weights.items()} != shapes:
+            what = f"inputs of shape {self.state.input_shape}" if self.state.input_shape else "other inputs"
             raise SpecError(
-                f"{self._owner()} was built for inputs of shape {self.state.input_shape} and cannot also take "
-                f"{tuple(input_shape)}: its weights would need the shapes {shapes}"
+                f"{self.called()} was built for {what} and cannot also take "
+                f"{'these' if input_shape is None else input_shape}: its weights would need the shapes {dict(shapes)}"
             )
-        self.state.input_shape = tuple(input_shape)
+        if input_shape is not None:
+            self.state.input_shape = input_shape
+
+    def replace_own(self, weights: Mapping[str, Array]) -> None:
+        self.state.replace({**self.state.weights, **weights})
 
     def _initial(self, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, Array]]:
         for name, shape in shapes.items():
             if math.prod(shape) > 2**40:
-                raise SpecError(f"{self._owner()}: weight {name!r} of shape {shape} would not fit in any memory")
+                raise SpecError(f"{self.called()}: weight {name!r} of shape {shape} would not fit in any memory")
             if _placeholders.get():
                 yield name, np.broadcast_to(np.zeros((), self.dtype), shape)
             else:
                 yield name, self.initializer(name).sample(shape, next_stream()).astype(self.dtype)
 
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        self._need_built()
+        super().set_weights(weights)
+
+    def count_params(self) -> int:
+        self._need_built()
+        return super().count_params()
+
     def _need_built(self) -> None:
         if not self.built:
             raise SpecError(
-                f"{self._owner()} has no weights yet; call build(input_shape), or put it in a model with an Input"
+                f"{self.called()} has no weights yet; call build(input_shape), or put it in a model with an Input"
             )
-
-    @property
-    def weights(self) -> dict[str, Array]:
-        """The weights by name; read-only arrays."""
-        return dict(self.state.weights)
-
-    def get_weights(self) -> list[Array]:
-        """Copies of the weights, in Keras' order."""
-        return [array.copy() for array in self.state.weights.values()]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Replaces all weights, in Keras' order. WeightsError where number or shapes differ."""
-        self._need_built()
-        self.state.replace(fitting(self._owner(), self.state.weights, weights))
-
-    def count_params(self) -> int:
-        """The number of weights."""
-        self._need_built()
-        return sum(array.size for array in self.state.weights.values())
 
     # Use.
 
-    def compute_output_shape(self, input_shape: Shape) -> Any:
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the output, or the list of shapes where there are several."""
-        build = Builder()
-        x = build.input("x", self._checked_shape(input_shape), self.input_kind or "float")
-        outputs, _ = self.lower(build, x, None)
-        return outputs[0].shape if len(outputs) == 1 else [output.shape for output in outputs]
+        _, outputs = self.outline(input_shape)
+        return self.arrange([output.shape for output in outputs])
 
     def reset_states(self) -> None:
         """Sets the states that a stateful layer keeps between calls back to zero."""
         self.state.carries.clear()
 
-    def __call__(self, inputs: Any, **call: Any) -> Any:
-        """Runs the layer on an array, on the current backend; see `lstmcore.models.eager`."""
+    reset_state = reset_states  # Keras 3 has both names
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The layer on symbolic tensors: a part of a model; or on arrays, run at once on the current backend.
+
+        Both take ``mask=``; what else, is in ``call_arguments``. See `lstmcore.models.eager` for arrays.
+        """
+        if any(isinstance(leaf, SymbolicTensor) for leaf in tree.leaves([args, kwargs])):
+            return symbolic.call(self, args, kwargs)
         from lstmcore.models import eager
 
-        return eager.call(self, inputs, **call)
-
-
-def fitting(owner: str, current: Mapping[str, Array], given: Sequence[Any]) -> dict[str, Array]:
-    """Copies of ``given``, one per weight of ``current`` and of its shape and dtype."""
-    names = ", ".join(f"{name} {array.shape}" for name, array in current.items()) or "none"
-    if not isinstance(given, (list, tuple)) or len(given) != len(current):
-        count = f"{len(given)} arrays" if isinstance(given, (list, tuple)) else f"a {type(given).__name__}"
-        raise WeightsError(f"{owner}: {count} given; expected a list of {len(current)} arrays: {names}")
-    result = {}
-    for (name, array), new in zip(current.items(), given, strict=True):
-        try:
-            values = np.array(new)
-        except ValueError:
-            values = np.empty(0, object)
-        if values.dtype.kind not in "fiu" or values.shape != array.shape:
-            raise WeightsError(
-                f"{owner}: weight {name!r} given as {values.dtype} of shape {values.shape}; expected numbers "
-                f"of shape {array.shape}"
-            )
-        with np.errstate(over="ignore"):
-            result[name] = values.astype(array.dtype)
-        if np.isinf(result[name]).sum() > np.isinf(values).sum():
-            raise WeightsError(
-                f"{owner}: weight {name!r} holds {np.abs(values).max():g}; expected numbers that fit {array.dtype}"
-            )
-    return result
+        return eager.call(self, args, kwargs)

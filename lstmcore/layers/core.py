@@ -10,9 +10,11 @@ from lstmcore.errors import SpecError
 from lstmcore.initializers import Constant, Initializer
 from lstmcore.layers import options
 from lstmcore.layers.activation import activated
-from lstmcore.layers.base import Layer, Lowered
+from lstmcore.layers.base import Layer
+from lstmcore.layers.module import Lowered
 from lstmcore.layers.options import option, spec
-from lstmcore.ops import Kind
+from lstmcore.layers.symbolic import Call, SymbolicTensor
+from lstmcore.ops import Kind, Tensor
 from lstmcore.program import Builder, Value
 
 
@@ -48,13 +50,17 @@ class InputLayer(Layer):
     def check(self) -> None:
         given = [s for s in (self.shape, self.batch_shape, self.input_shape, self.batch_input_shape) if s is not None]
         if len(given) != 1 or (self.batch_size is not None and self.batch_shape is not None):
-            raise SpecError(f"{self._owner()}: give one of shape (without batch) and batch_shape (with it)")
+            raise SpecError(f"{self.called()}: give one of shape (without batch) and batch_shape (with it)")
         full = self.batch_shape or self.batch_input_shape or (self.batch_size, *given[0])
         if () in (self.batch_shape, self.batch_input_shape):
-            raise SpecError(f"{self._owner()}: batch_shape is (); expected the batch axis and the rest")
+            raise SpecError(f"{self.called()}: batch_shape is (); expected the batch axis and the rest")
         for name, value in (("batch_shape", full), ("shape", full[1:]), ("sparse", False), ("ragged", False)):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "dtype", self.dtype or "float32")
+
+    @property
+    def built(self) -> bool:
+        return True
 
     @property
     def kind(self) -> Kind:
@@ -73,9 +79,12 @@ def Input(  # noqa: N802  Keras' name
     name: str | None = None,
     tensor: None = None,
     optional: bool = False,
-) -> InputLayer:
-    """What a model is fed; the first entry of a Sequential. ``Input((13, 5))``: 13 steps of 5 features."""
-    return InputLayer(
+) -> SymbolicTensor:
+    """What a model is fed, as a symbolic tensor to call layers on, or the first entry of a Sequential.
+
+    ``Input((13, 5))``: 13 steps of 5 features.
+    """
+    layer = InputLayer(
         shape=shape,
         batch_size=batch_size,
         dtype=dtype,
@@ -86,6 +95,13 @@ def Input(  # noqa: N802  Keras' name
         optional=optional,
         name=name,
     )
+    return symbolic_input(layer)
+
+
+def symbolic_input(layer: InputLayer) -> SymbolicTensor:
+    """The symbolic tensor that an InputLayer stands for."""
+    (made,) = Call(layer, {}).finish([(Tensor(layer.batch_shape, layer.kind), None)], layer.dtype or "float32")
+    return made
 
 
 @spec
@@ -144,7 +160,7 @@ class Embedding(Layer):
         shapes = [array.shape for array in self.initial_weights or []]
         if self.initial_weights is not None and shapes != [(self.input_dim, self.output_dim)]:
             raise SpecError(
-                f"{self._owner()}: weights of shapes {shapes}; "
+                f"{self.called()}: weights of shapes {shapes}; "
                 f"expected one of shape {(self.input_dim, self.output_dim)}"
             )
 

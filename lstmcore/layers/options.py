@@ -13,10 +13,11 @@ import numpy as np
 
 from lstmcore import activations, configs, constraints, initializers, regularizers
 from lstmcore.errors import SpecError
+from lstmcore.layers.module import Module
 from lstmcore.random import SeedGenerator, check_seed
 
 if TYPE_CHECKING:
-    from typing_extensions import dataclass_transform
+    from typing_extensions import dataclass_transform as dataclass_transform
 else:
 
     def dataclass_transform(**_):
@@ -107,6 +108,62 @@ def _target_shape(value: Any) -> tuple[int, ...]:
     return lengths
 
 
+def _length(value: Any) -> tuple[int]:
+    (length,) = value if isinstance(value, (list, tuple)) else (value,)
+    return (_positive(length),)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    first, second = value if isinstance(value, (list, tuple)) else (value, value)
+    pair = _integer(first), _integer(second)
+    if not all(0 <= n < 2**31 for n in pair):
+        raise ValueError
+    return pair
+
+
+def _axes(value: Any) -> int | tuple[int, ...]:
+    if not isinstance(value, (list, tuple)):
+        return _integer(value)
+    if not value:
+        raise ValueError
+    return tuple(map(_integer, value))
+
+
+def _axes_tuple(value: Any) -> tuple[int, ...]:
+    return several(_axes(value))
+
+
+def _shared_axes(value: Any) -> tuple[int, ...]:
+    return tuple(map(_positive, several(value)))
+
+
+def several(value: Any) -> tuple[Any, ...]:
+    """One or a sequence of them as a tuple."""
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def _as_list(value: Any) -> Any:
+    return [_as_list(entry) for entry in value] if isinstance(value, tuple) else value
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not abs(value) < float("inf"):
+        raise ValueError
+    return value if isinstance(value, (int, float)) else value.item()
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, Mapping) and value.get("class_name") in ("__numpy__", "__tuple__"):  # Keras' forms
+        value = value["config"]["value"]
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(value, (list, tuple)):
+        return _finite(value)
+    numbers = tuple(map(_numbers, value))
+    if 0 in np.shape(numbers):  # which raises where rows are of different lengths
+        raise ValueError
+    return numbers
+
+
 def _optional(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else read(value)
 
@@ -173,6 +230,34 @@ def _input_dtype(value: Any) -> str:
     return name
 
 
+def _layer(value: Any) -> Module:
+    if isinstance(value, Mapping):
+        from lstmcore.layers.serialization import deserialize
+
+        value = deserialize(value)
+    if not isinstance(value, Module):
+        raise ValueError
+    return value
+
+
+def _write_layer(value: Module | None) -> Any:
+    return None if value is None else value.serialize()
+
+
+def _layers(value: Any) -> tuple[Module, ...]:
+    return tuple(_layer(entry) for entry in value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        raise ValueError
+    return value
+
+
 def choice(*values: Any) -> Option:
     """One of a few values."""
 
@@ -185,12 +270,32 @@ def choice(*values: Any) -> Option:
     return Option(f"one of {listed}" if len(values) > 1 else listed, read)
 
 
+def word(*words: str) -> Option:
+    """One of a few words, in any case."""
+    plain = choice(*words)
+    return Option(plain.expected, lambda value: plain.read(value.lower() if isinstance(value, str) else value))
+
+
+def _data_format(value: Any) -> Any:
+    return word("channels_last", "channels_first").read("channels_last" if value is None else value)
+
+
 POSITIVE = Option("a positive integer below 2^31", _positive)
 FLAG = Option("True or False", _flag)
 INTEGER = Option("an integer", _integer)
 NON_NEGATIVE = Option("a number that is not negative", _number)
 OPTIONAL_NON_NEGATIVE = Option("None or a number that is not negative", _optional(_number))
 LENGTHS = Option("a tuple of positive integers", _lengths, list)
+OPTIONAL_LENGTHS = Option(f"None or {LENGTHS.expected}", _optional(_lengths), _as_list)
+LENGTH = Option("a positive integer, alone or in a tuple", _length, list)
+OPTIONAL_LENGTH = Option(f"None or {LENGTH.expected}", _optional(_length), list)
+PAIR = Option("an integer that is not negative, or two of them", _pair, list)
+AXES = Option("an integer or a list of integers", _axes, _as_list)
+OPTIONAL_AXES = Option("None, an integer or a tuple of integers", _optional(_axes_tuple), _as_list)
+SHARED_AXES = Option("None, or axes counted from 1", _optional(_shared_axes), _as_list)
+FINITE = Option("a finite number", _finite)
+NUMBERS = Option("a finite number, or lists of them of one length", _numbers, _as_list)
+DATA_FORMAT = Option("one of 'channels_last', 'channels_first', None", _data_format)
 TARGET_SHAPE = Option("a tuple of positive integers, one of them perhaps -1", _target_shape, list)
 RATE = Option("a number from 0 to 1", _rate)
 SEED = Option("None, a non-negative integer or a SeedGenerator", _optional(_seed), _write_seed)
@@ -207,6 +312,12 @@ INITIALIZER = Option("an initializer", initializers.get, initializers.serialize)
 REGULARIZER = Option("a regularizer", regularizers.get, regularizers.serialize)
 CONSTRAINT = Option("a constraint", constraints.get, constraints.serialize)
 ARRAYS = Option("None or a list of arrays", _optional(_arrays))
+
+
+LAYER = Option("a layer", _layer, _write_layer)
+OPTIONAL_LAYER = Option("None or a layer", _optional(_layer), _write_layer)
+LAYERS = Option("a list of layers", _layers, lambda layers: [layer.serialize() for layer in layers])
+PLAIN = Option("None, a number, a text, True or False, or a list or dict of these", _plain)
 
 
 def checked(owner: str, name: str, kind: Option, value: Any) -> Any:

@@ -11,25 +11,107 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from lstmcore import ops
+from lstmcore import ops, tree
 from lstmcore.errors import SpecError
 from lstmcore.initializers import Initializer, UnitForgetBias
 from lstmcore.layers import options
-from lstmcore.layers.base import Layer, Lowered
+from lstmcore.layers.base import Layer
+from lstmcore.layers.module import Lowered
 from lstmcore.layers.options import option, spec
 from lstmcore.program import Builder, Value
 
 
 @spec
-class RecurrentLayer(Layer, abstract=True):
-    """What the three have in common.
+class SequenceLayer(Layer, abstract=True):
+    """What runs over time: LSTM, GRU, SimpleRNN, and RNN with any cell.
 
     (batch, time, features) -> (batch, units), the last output; with ``return_sequences`` all outputs,
     (batch, time, units), in the order of processing; with ``return_state`` also the final states.
     With ``go_backwards`` the outputs stand in reverse, and the mask goes on to the next layer as it came,
     not reversed with them: Keras 3.15, measured. ``initial_state`` (a list) gives the states to start from,
     zeros otherwise; ``stateful`` keeps them from batch to batch until ``reset_states``.
+
+    Beside an ``initial_state`` a mask must be given as ``mask=``: one that only comes with the input has no
+    effect then, though it goes on to the next layer (Keras 3.15, measured); a note in the program says so.
     """
+
+    call_arguments: ClassVar[tuple[str, ...]] = ("sequences", "initial_state", "mask")
+    drops_implied_mask: ClassVar[bool] = True
+
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each state without batch, by name."""
+        raise NotImplementedError
+
+    def run(self, build: Builder, x: Value, states: Sequence[Value], mask: Value | None) -> Sequence[Value]:
+        """All outputs, (batch, time, ...), and the final states."""
+        raise NotImplementedError
+
+    def lower(
+        self,
+        build: Builder,
+        x: Value,
+        mask: Value | None,
+        initial_state: Sequence[Value] | Value | None = None,
+        mask_implied: bool = False,
+    ) -> Lowered:
+        layer = self._options()
+        shapes = self.state_shapes()
+        given = initial_state is not None
+        states = list(tree.leaves(initial_state)) if given else self._carried(build, shapes, x)
+        if len(states) != len(shapes):
+            raise SpecError(f"{self.called()}: initial_state has {len(states)} entries; expected {len(shapes)}")
+        own_mask = None if mask_implied else mask
+        if mask_implied:
+            build.note(unmasked(build))
+        if layer["go_backwards"]:
+            (x,) = build.op(ops.Reverse(), x, name="reverse")
+            own_mask = build.op(ops.Reverse(), own_mask, name="reverse_mask")[0] if own_mask else None
+        y, *finals = self.run(build, x, states, own_mask)
+        if not given and not build.apart:
+            for before, final in zip(states, finals, strict=True):
+                build.update(before, final)
+        self._say(build, layer)
+        if not layer["return_sequences"]:
+            (y,) = build.op(ops.Last(), y, name="last")
+            mask = None
+        return (y, *finals) if layer["return_state"] else (y,), mask
+
+    def _options(self) -> dict[str, Any]:
+        names = ("go_backwards", "return_sequences", "return_state", "stateful", "unroll")
+        return {name: getattr(self, name) for name in names}
+
+    def _carried(self, build: Builder, shapes: Mapping[str, tuple[int, ...]], x: Value) -> list[Value]:
+        if build.apart:
+            like = x if x.kind == "float" else None
+            return [build.op(ops.Zeros(shape), like, name=f"zero_{name}")[0] for name, shape in shapes.items()]
+        stateful = self._options()["stateful"]
+        if stateful and x.shape[0] is None:
+            raise SpecError(
+                f"{self.called()} is stateful and needs a fixed batch size: "
+                "start the model with Input(batch_shape=(batch, time, features))"
+            )
+        return [build.carry(name, (x.shape[0], *shape), stateful) for name, shape in shapes.items()]
+
+    def _say(self, build: Builder, layer: Mapping[str, Any]) -> None:
+        where = build.path("")[:-1] or type(self).__name__
+        chosen = (getattr(self, "implementation", 2), getattr(self, "use_cudnn", "auto"))
+        if layer["unroll"] or chosen != (2, "auto"):
+            build.note(
+                f"{where}: unroll, implementation and use_cudnn change no number; the backend chooses its kernel"
+            )
+        if getattr(self, "dropout", 0) or getattr(self, "recurrent_dropout", 0):
+            build.note(f"{where}: dropout and recurrent_dropout act in training only")
+
+
+def unmasked(build: Builder) -> str:
+    """What is to be said where an implied mask has no effect."""
+    where = build.path("")[:-1]
+    return f"{where}: the mask of its input has no effect beside initial_state, as in Keras 3; give mask= to apply it"
+
+
+@spec
+class RecurrentLayer(SequenceLayer, abstract=True):
+    """What LSTM, GRU and SimpleRNN have in common: one op computes them."""
 
     initializers: ClassVar[Mapping[str, str]] = {
         "kernel": "kernel_initializer",
@@ -43,53 +125,17 @@ class RecurrentLayer(Layer, abstract=True):
     def check(self) -> None:
         for name in ("activation", "recurrent_activation"):
             if getattr(getattr(self, name, None), "name", None) == "glu":
-                raise SpecError(f"{self._owner()}: {name} 'glu' would halve the units; it cannot be used here")
+                raise SpecError(f"{self.called()}: {name} 'glu' would halve the units; it cannot be used here")
 
     def op(self) -> ops.Recurrent:
         raise NotImplementedError
 
-    def lower(
-        self, build: Builder, x: Value, mask: Value | None, initial_state: Sequence[Value] | None = None
-    ) -> Lowered:
-        op, layer = self.op(), self._options()
-        states = list(initial_state) if initial_state is not None else self._carried(build, op, x)
-        if len(states) != len(op.states):
-            raise SpecError(f"{self._owner()}: initial_state has {len(states)} entries; expected {len(op.states)}")
-        own_mask = mask
-        if layer["go_backwards"]:
-            (x,) = build.op(ops.Reverse(), x, name="reverse")
-            own_mask = build.op(ops.Reverse(), mask, name="reverse_mask")[0] if mask else None
-        y, *finals = build.op(op, x, *states, own_mask)
-        if initial_state is None:
-            for name, final in zip(op.states, finals, strict=True):
-                build.update(name, final)
-        self._say(build, layer)
-        if not layer["return_sequences"]:
-            (y,) = build.op(ops.Last(), y, name="last")
-            mask = None
-        return (y, *finals) if layer["return_state"] else (y,), mask
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        op = self.op()
+        return dict.fromkeys(op.states, (op.units,))
 
-    def _options(self) -> dict[str, Any]:
-        names = ("go_backwards", "return_sequences", "return_state", "stateful", "unroll", "dropout")
-        return {name: getattr(self, name) for name in (*names, "recurrent_dropout")}
-
-    def _carried(self, build: Builder, op: ops.Recurrent, x: Value) -> list[Value]:
-        stateful = self._options()["stateful"]
-        if stateful and x.shape[0] is None:
-            raise SpecError(
-                f"{self._owner()} is stateful and needs a fixed batch size: "
-                "start the model with Input(batch_shape=(batch, time, features))"
-            )
-        return [build.carry(name, (x.shape[0], op.units), stateful) for name in op.states]
-
-    def _say(self, build: Builder, layer: Mapping[str, Any]) -> None:
-        where = build.path("")[:-1] or type(self).__name__
-        if layer["unroll"] or self.implementation != 2 or getattr(self, "use_cudnn", "auto") != "auto":
-            build.note(
-                f"{where}: unroll, implementation and use_cudnn change no number; the backend chooses its kernel"
-            )
-        if layer["dropout"] or layer["recurrent_dropout"]:
-            build.note(f"{where}: dropout and recurrent_dropout act in training only")
+    def run(self, build: Builder, x: Value, states: Sequence[Value], mask: Value | None) -> Sequence[Value]:
+        return build.op(self.op(), x, *states, mask)
 
 
 @spec

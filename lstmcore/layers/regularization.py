@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from lstmcore.layers import options
-from lstmcore.layers.base import Layer, Lowered
+from lstmcore.layers.base import Layer
+from lstmcore.layers.module import Lowered
 from lstmcore.layers.options import option, spec
 from lstmcore.ops import Kind
 from lstmcore.program import Builder, Value

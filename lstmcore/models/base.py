@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmcore import configs, plugins
+from lstmcore import plugins, streaming, tree
 from lstmcore.contract import Backend
 from lstmcore.errors import SpecError, near
-from lstmcore.layers.base import Layer, fitting
-from lstmcore.layers.options import FLAG, NAME, checked
+from lstmcore.layers import symbolic
+from lstmcore.layers.core import InputLayer
+from lstmcore.layers.module import Module
+from lstmcore.layers.options import FLAG, NAME, POSITIVE, checked
+from lstmcore.layers.symbolic import Call, SymbolicTensor
 from lstmcore.naming import snake
 from lstmcore.ops import Shape
 from lstmcore.program import Program
@@ -24,54 +27,85 @@ if TYPE_CHECKING:
 
     from lstmcore.models.explain import Explanation
     from lstmcore.runtime.session import Session
+    from lstmcore.runtime.stream import Stream
 
 Array = NDArray[Any]
 BackendName = str | Backend | None
 
 
-class BaseModel:
+def _has_weights(module: Module) -> bool:
+    return any(getattr(part, "initializers", None) for part in module.modules())
+
+
+class BaseModel(Module):
     """Base of the models. ``program`` is what they lower to; layers own the weights."""
+
+    call_arguments: ClassVar[tuple[str, ...]] = ("inputs", "training", "mask")
 
     def __init__(self, name: str | None = None, trainable: bool = True) -> None:
         owner = type(self).__name__
+        self._auto_named = name is None
         self.name: str = checked(owner, "name", NAME, name) or snake(owner)
         self.trainable: bool = checked(owner, "trainable", FLAG, trainable)
         self._program: Program | None = None
-        self._layer_shapes: dict[str, Shape] = {}
+        self._layer_shapes: dict[str, Any] = {}
+        self.layer_outputs: dict[str, list[Shape]] = {}  # the shapes that each layer makes in this model
         self._sessions: dict[tuple[str, str, str], Session] = {}
         self._states: dict[str, Array] = {}
+        self._calls: list[Call] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies share no session: those hold what the engines compiled."""
-        return {**self.__dict__, "_sessions": {}}
+        """Copies share no session, which holds what the engines compiled, and no model around them."""
+        return {**self.__dict__, "_sessions": {}, "_calls": []}
 
     # What a subclass says.
 
     @property
-    def named_layers(self) -> dict[str, Layer]:
-        """The layers under the names that they have in this model."""
+    def named_layers(self) -> dict[str, Module]:
+        """The layers, and models used as such, under the names that they have in this model."""
         raise NotImplementedError
 
     def _lower(self) -> Program:
+        raise NotImplementedError
+
+    def _lower_for(self, shapes: Sequence[Shape]) -> Program:
+        """The program for inputs of other shapes."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
         """The description of the model, under Keras 3's keys."""
         raise NotImplementedError
 
+    # As a part of another model.
+
+    @property
+    def parts(self) -> Mapping[str, Module]:
+        return self.named_layers
+
+    @property
+    def calls(self) -> list[Call]:
+        return self._calls
+
+    @property
+    def auto_named(self) -> bool:
+        return self._auto_named
+
+    def name_as(self, name: str) -> None:
+        self.name = name
+
     # Structure.
 
     @property
-    def layers(self) -> list[Layer]:
+    def layers(self) -> list[Module]:
         """The layers, in order."""
         return list(self.named_layers.values())
 
     @property
-    def layer_shapes(self) -> dict[str, Shape]:
-        """The shape that each layer takes in this model; empty while the input's is not known."""
+    def layer_shapes(self) -> dict[str, Any]:
+        """The shape that each layer takes in this model, or shapes; empty while the input's is not known."""
         return dict(self._layer_shapes)
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """A layer by name or by index; SpecError if there is none."""
         named = self.named_layers
         if (name is None) == (index is None):
@@ -98,28 +132,31 @@ class BaseModel:
     def _changed(self) -> None:
         self._program = None
         self._layer_shapes.clear()
+        self.layer_outputs.clear()
         self._sessions.clear()
         self._states.clear()
 
     @property
     def input_shape(self) -> Any:
-        """The shape of the input, with batch axis; a list where there are several."""
-        return self._shapes(self.program.inputs)
+        """The shape of the input, with batch axis; in the structure of the inputs where there are several."""
+        return self._arrange_inputs(self._shapes(self.program.inputs))
 
     @property
     def output_shape(self) -> Any:
-        """The shape of the output, with batch axis; a list where there are several."""
-        return self._shapes(self.program.outputs)
+        """The shape of the output, with batch axis; in the structure of the outputs where there are several."""
+        return self.arrange(self._shapes(self.program.outputs))
 
-    def _shapes(self, names: Sequence[str]) -> Any:
-        shapes: list[Shape] = [self.program.values[name].shape for name in names]
-        return shapes[0] if len(shapes) == 1 else shapes
+    def _shapes(self, names: Sequence[str]) -> list[Shape]:
+        return [self.program.values[name].shape for name in names]
+
+    def _arrange_inputs(self, inputs: Sequence[Any]) -> Any:
+        return inputs[0] if len(inputs) == 1 else list(inputs)
 
     @property
     def dtype(self) -> str:
         """The dtype that the model computes in: that of its weights."""
-        layers = self.named_layers
-        named = {name: layer.dtype for name, layer in layers.items() if layer.op()} or {
+        layers = {name: layer for name, layer in self.named_layers.items() if not isinstance(layer, InputLayer)}
+        named = {name: layer.dtype for name, layer in layers.items() if _has_weights(layer)} or {
             name: layer.dtype for name, layer in layers.items()
         }
         if len(set(named.values())) > 1:
@@ -138,12 +175,12 @@ class BaseModel:
         """Prints layers, output shapes and numbers of weights: Keras' table, and Keras' arguments.
 
         ``positions`` are the columns' ends as shares of ``line_length``; ``layer_range`` is (first, last), names
-        or regular expressions; ``print_fn`` gets the text instead of standard output. No model holds another
-        yet, so that ``expand_nested`` has nothing to expand.
+        or regular expressions; ``print_fn`` gets the text instead of standard output; ``expand_nested`` also
+        lists the layers of the models inside.
         """
         from lstmcore.models.summary import print_summary
 
-        print_summary(self, line_length, positions, print_fn, show_trainable, layer_range)
+        print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
 
     def explain(self, backend: BackendName = None) -> Explanation:
         """The program with the kernel chosen for each node on a backend, and why; print it."""
@@ -157,31 +194,7 @@ class BaseModel:
     def weights(self) -> Mapping[str, Array]:
         """All weights by name, ``"lstm/kernel"``, in Keras' order; read-only arrays."""
         self.program  # noqa: B018  builds the weights, or says that there is no input shape yet
-        return MappingProxyType(
-            {
-                f"{name}/{port}": array
-                for name, layer in self.named_layers.items()
-                for port, array in layer.weights.items()
-            }
-        )
-
-    def get_weights(self) -> list[Array]:
-        """Copies of all weights, in Keras' order."""
-        return [array.copy() for array in self.weights.values()]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Replaces all weights, in Keras' order. WeightsError where number or shapes differ; then none is."""
-        self.replace_weights(fitting(f"model {self.name!r}", self.weights, weights))
-
-    def replace_weights(self, weights: Mapping[str, Array]) -> None:
-        """Takes over arrays that are known to fit, by name."""
-        for name, layer in self.named_layers.items():
-            if layer.weights:
-                layer.state.replace({port: weights[f"{name}/{port}"] for port in layer.weights})
-
-    def count_params(self) -> int:
-        """The number of weights."""
-        return sum(array.size for array in self.weights.values())
+        return MappingProxyType(dict(super().weights))
 
     # Use.
 
@@ -191,11 +204,11 @@ class BaseModel:
 
         engine = plugins.get(backend)
         key = (engine.name, engine.device, dtype or self.dtype)
-        weights = self.weights
+        program = self.program
         session = self._sessions.get(key)
-        if session is None or session.backend is not engine or session.program is not self.program:
-            session = self._sessions[key] = Session(self.program, engine, key[2])
-        session.load(weights, tuple(layer.state.version for layer in self.layers))
+        if session is None or session.backend is not engine or session.program is not program:
+            session = self._sessions[key] = Session(program, engine, key[2])
+        session.load(self.every_path(), self.version())
         return session
 
     def predict(
@@ -219,16 +232,28 @@ class BaseModel:
         from lstmcore.runtime.progress import progress
 
         self._build_for(x)
-        arrays = feed(self.program, x, self.dtype)
+        arrays = feed(self.program, self._by_input(x), self.dtype)
         size = size_for(next(iter(arrays.values())).shape[0])
         session = self.session(backend)
         with progress(verbose, "predict") as told:
             outputs = predict(session, arrays, size, self._states, told)
-        return outputs[0] if len(outputs) == 1 else outputs
+        made = self.arrange(outputs)
+        return made[0] if isinstance(made, list) and len(made) == 1 else made  # [y] comes back as y, as in Keras
 
-    def __call__(self, x: Any, backend: BackendName = None) -> Any:
-        """The same as `predict_on_batch`."""
-        return self.predict_on_batch(x, backend)
+    def __call__(self, *args: Any, backend: BackendName = None, **kwargs: Any) -> Any:
+        """On arrays the same as `predict_on_batch`; on symbolic tensors, the model becomes a part of another."""
+        if any(isinstance(leaf, SymbolicTensor) for leaf in tree.leaves([args, kwargs])):
+            return symbolic.call(self, args, kwargs)
+        given = symbolic.bind(self, args, kwargs)
+        if "mask" in given:
+            raise SpecError(
+                f"{self.called()} takes no mask for arrays; make the mask an Input(dtype='bool') of the model"
+            )
+        return self.predict_on_batch(given["inputs"], backend)
+
+    def _by_input(self, x: Any) -> Any:
+        """The data as `feed` takes them: by the names of the program's inputs, or by position."""
+        return x
 
     def _build_for(self, x: Any) -> None:
         """Lets a model without an input shape take that of the data."""
@@ -250,9 +275,38 @@ class BaseModel:
             )
         return fixed
 
+    def stream(self, batch_size: int = 1, backend: BackendName = None) -> Stream:
+        """The model on a sequence as it comes: ``push`` a step or a chunk, get the outputs for just those steps.
+
+        SpecError names the layer where the model must see the whole sequence: Bidirectional, go_backwards,
+        attention, pooling over time.
+        """
+        from lstmcore.runtime.stream import Stream
+
+        self.program  # noqa: B018  builds the weights, or says that there is no input shape yet
+        return Stream(self, checked(self.called(), "batch_size", POSITIVE, batch_size), backend)
+
+    def streaming_program(self, batch_size: int) -> tuple[Program, dict[str, Any]]:
+        """The program for any number of steps at a time, its whole past in its carries; what each value is to it."""
+        fixed = {self.program.values[name].shape[0] for name in self.program.inputs} - {None}
+        if fixed - {batch_size}:
+            raise SpecError(f"{self.called()} was built for batches of {fixed.pop()}; asked to stream {batch_size}")
+        streaming.check(self.program, self.called())
+        shapes = [self.program.values[name] for name in self.program.inputs]
+        opened = [
+            (value.shape[0], None, *value.shape[2:]) if streaming.is_stream(value) else value.shape for value in shapes
+        ]
+        try:
+            program = self._lower_for(opened)
+        except SpecError as error:
+            raise SpecError(f"{self.called()} cannot stream, where the number of steps is open: {error}") from None
+        return streaming.streaming(program, self.called())
+
     def reset_states(self) -> None:
         """Sets the states of stateful layers back to zero."""
         self._states.clear()
+
+    reset_state = reset_states  # Keras 3 has both names
 
     # Files and JSON.
 
@@ -275,10 +329,3 @@ class BaseModel:
     def to_json(self, **kwargs: Any) -> str:
         """The description in Keras 3's JSON; ``kwargs`` go to ``json.dumps``."""
         return json.dumps(self.serialize(), **kwargs)
-
-    def serialize(self) -> dict[str, Any]:
-        """The description in Keras 3's serialized form."""
-        data = configs.wrap("keras", type(self).__name__, self.get_config())
-        if self._program is not None and len(self._program.inputs) == 1:
-            data["build_config"] = {"input_shape": list(self.input_shape)}
-        return data

@@ -11,11 +11,13 @@ from typing import Any
 from lstmcore import configs, initializers
 from lstmcore.errors import SpecError
 from lstmcore.layers.base import placeholder_weights
+from lstmcore.layers.serialization import DERIVED
 from lstmcore.models.base import BaseModel
+from lstmcore.models.functional import Model
 from lstmcore.models.sequential import Sequential
 from lstmcore.weights import WeightFile, write
 
-MODELS: Mapping[str, type[Sequential]] = {"Sequential": Sequential}
+MODELS: Mapping[str, type[Sequential] | type[Model]] = {"Sequential": Sequential, "Functional": Model, "Model": Model}
 
 PathLike = str | os.PathLike[str]
 
@@ -78,6 +80,9 @@ def deserialize(data: Any) -> BaseModel:
             f"this is the JSON of Keras {data['keras_version']}; expected that of Keras 3, where names and numbers "
             "such as hard_sigmoid's differ from Keras 2. Load it in Keras 3 and take its to_json()."
         )
-    kept = {key: value for key, value in data.items() if key not in ("build_config", "compile_config")}
+    kept = {key: value for key, value in data.items() if key not in DERIVED}
     name, config = configs.unwrap(kept, "model")
-    return configs.lookup(name, MODELS, "model").from_config(config)
+    try:
+        return configs.lookup(name, MODELS, "model").from_config(config)
+    except RecursionError:
+        raise SpecError("a model whose description is nested too deeply") from None

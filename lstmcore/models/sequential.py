@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from lstmcore import configs
 from lstmcore.errors import InputError, SpecError, near
-from lstmcore.layers.base import Layer, Lowered
-from lstmcore.layers.core import InputLayer
+from lstmcore.layers.base import Layer
+from lstmcore.layers.core import InputLayer, symbolic_input
+from lstmcore.layers.module import Lowered, Mask, Module
 from lstmcore.layers.options import DTYPE
-from lstmcore.layers.recurrent import RecurrentLayer
 from lstmcore.layers.serialization import deserialize, serialize
+from lstmcore.layers.symbolic import Call, SymbolicTensor, hint, reason
 from lstmcore.models.base import BaseModel
 from lstmcore.naming import snake, unique
 from lstmcore.ops import Kind, Shape
@@ -24,35 +27,39 @@ class Sequential(BaseModel):
     ``input_dim`` or ``input_length``, from ``build``, or from the first data.
     """
 
-    def __init__(self, layers: Iterable[Layer] | None = None, trainable: bool = True, name: str | None = None) -> None:
+    def __init__(self, layers: Iterable[Any] | None = None, trainable: bool = True, name: str | None = None) -> None:
         super().__init__(name, trainable)
         self._input: InputLayer | None = None
-        self._named: dict[str, Layer] = {}
+        self._named: dict[str, Module] = {}
+        self._chain: list[Call] = []
         if not isinstance(layers, (Iterable, type(None))) or isinstance(layers, (str, bytes)):
             raise SpecError(f"Sequential takes a list of layers, not {layers!r}; wrap one layer in [...]")
-        given = list(layers or ())
-        own = {layer.name for layer in given if isinstance(layer, Layer) and not layer.state.auto_named}
+        given = [_as_layer(entry) for entry in layers or ()]
+        own = {layer.name for layer in given if not layer.auto_named}
         names = {name for name in own if name is not None}
         for layer in given:
             self._append(layer, names)
         self._build()
 
     @property
-    def named_layers(self) -> dict[str, Layer]:
+    def named_layers(self) -> dict[str, Module]:
         return dict(self._named)
 
-    def add(self, layer: Layer) -> None:
+    def wanted_kind(self) -> Kind | None:
+        return next((layer.wanted_kind() for layer in self.layers if layer.wanted_kind() is not None), None)
+
+    def add(self, layer: Any) -> None:
         """Appends a layer; one that does not fit is refused, and the model stays as it was."""
         before = self._input, dict(self._named)
         try:
-            self._append(layer, set())
+            self._append(_as_layer(layer), set())
             self._build()
         except SpecError:
             self._input, self._named = before
             self._changed()
             raise
 
-    def pop(self) -> Layer:
+    def pop(self) -> Module:
         """Takes the last layer off and returns it."""
         if not self._named:
             raise SpecError(f"model {self.name!r} has no layer to pop")
@@ -60,9 +67,7 @@ class Sequential(BaseModel):
         self._changed()
         return layer
 
-    def _append(self, layer: Layer, reserved: set[str]) -> None:
-        if not isinstance(layer, Layer):
-            raise SpecError(f"Sequential takes layers, not {type(layer).__name__} {layer!r}")
+    def _append(self, layer: Module, reserved: set[str]) -> None:
         if isinstance(layer, InputLayer):
             if self._input is not None or self._named:
                 raise SpecError(f"Sequential {self.name!r}: an Input stands first, and alone")
@@ -74,7 +79,7 @@ class Sequential(BaseModel):
         if self._input is None and not self._named:
             self._input = _declared_input(layer)
         name = layer.name
-        if name is None or layer.state.auto_named:
+        if name is None or layer.auto_named:
             name = unique(snake(type(layer).__name__), {*self._named, *reserved})
         if name in self._named:
             raise SpecError(f"Sequential {self.name!r} has two layers called {name!r}; names must differ")
@@ -96,19 +101,64 @@ class Sequential(BaseModel):
 
     def _try(self, candidate: InputLayer) -> None:
         """Takes the candidate for the input if the layers take it."""
-        program, shapes = self._trace(candidate)
+        program, steps = self._trace(candidate)
         self._input = candidate
         self._changed()
-        self._finish(program, shapes)
+        self._finish(program, steps)
 
     def _build(self) -> None:
         if self._input is not None and self._named:
             self._finish(*self._trace(self._input))
 
-    def _finish(self, program: Program, shapes: Mapping[str, Shape]) -> None:
-        for name, layer in self._named.items():
-            layer.build(shapes[name])
-        self._program, self._layer_shapes = program, dict(shapes)
+    def _finish(self, program: Program, steps: Sequence[Step]) -> None:
+        for step in steps:
+            start = f"{step.name}/"
+            own = {path.removeprefix(start): n for path, n in program.weights.items() if path.startswith(start)}
+            step.layer.take(own, step.taken.shape)
+        self._program, self._layer_shapes = program, {step.name: step.taken.shape for step in steps}
+        self.layer_outputs = {step.name: [output.shape for output in step.outputs] for step in steps}
+        self._link(steps)
+
+    def _link(self, steps: Sequence[Step]) -> None:
+        """The chain as symbolic tensors, so that models can start or end at any layer of it."""
+        for old in self._chain:
+            if old in old.module.calls:
+                old.module.calls.remove(old)
+        assert self._input is not None
+        tensor = symbolic_input(self._input)
+        self._chain = [tensor.call]
+        for step in steps:
+            call = Call(step.layer, {step.layer.call_arguments[0]: tensor}, 1)
+            shapes = [(y, None if m is None else m.shape) for y, m in zip(step.outputs, step.masks, strict=True)]
+            tensor = call.finish(shapes, str(step.layer.dtype))[0]
+            self._chain.append(call)
+
+    @property
+    def inputs(self) -> list[SymbolicTensor]:
+        """The input as a symbolic tensor, in a list."""
+        self.program  # noqa: B018  builds the chain, or says that there is no input shape yet
+        return list(self._chain[0].outputs)
+
+    @property
+    def outputs(self) -> list[SymbolicTensor]:
+        """The outputs as symbolic tensors."""
+        self.program  # noqa: B018
+        return list(self._chain[-1].outputs)
+
+    @property
+    def input(self) -> Any:
+        """The input as a symbolic tensor."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> Any:
+        """The output as a symbolic tensor."""
+        return self.arrange(self.outputs)
+
+    def take(self, shapes: Mapping[str, tuple[int, ...]], input_shape: Any = None) -> None:
+        super().take(shapes, input_shape)
+        if self._input is None and input_shape is not None:
+            self._try(InputLayer(batch_shape=input_shape, name="input_layer"))
 
     def _build_for(self, x: Any) -> None:
         from lstmcore.runtime.feed import as_array, check_shape, feed
@@ -138,40 +188,61 @@ class Sequential(BaseModel):
     def _lower(self) -> Program:
         if self._input is None:
             raise self._no_input()
-        program, shapes = self._trace(self._input)
-        self._finish(program, shapes)
+        program, steps = self._trace(self._input)
+        self._finish(program, steps)
         return program
 
-    def _trace(self, source: InputLayer) -> tuple[Program, dict[str, Shape]]:
-        """The program, and the shape that each layer takes."""
+    def _trace(self, source: InputLayer) -> tuple[Program, list[Step]]:
+        """The program, and what each layer took and made."""
+        return self._trace_for(source, source.batch_shape)
+
+    def _trace_for(self, source: InputLayer, shape: Shape) -> tuple[Program, list[Step]]:
+        build = Builder()
+        x = build.input(source.name or "input_layer", shape, self._kind(source))
+        steps = self._steps(build, x, None, source)
+        return build.finish([output.name for output in steps[-1].outputs]), steps
+
+    def _lower_for(self, shapes: Sequence[Shape]) -> Program:
+        assert self._input is not None
+        return self._trace_for(self._input, shapes[0])[0]
+
+    def lower(self, build: Builder, x: Any, mask: Any, **call: Any) -> Lowered:
+        if not isinstance(x, Value):
+            raise SpecError(f"{self.called()} is a chain and takes one tensor, not {x!r}")
+        last = self._steps(build, x, mask, self._input or self)[-1]
+        return last.outputs, last.masks
+
+    def _steps(self, build: Builder, x: Value, mask: Mask, before: Module) -> list[Step]:
         if not self._named:
             raise SpecError(f"model {self.name!r} has no layers")
-        build = Builder()
-        x = build.input(source.name or "input_layer", source.batch_shape, self._kind(source))
-        outputs: tuple[Value, ...] = (x,)
-        mask: Value | None = None
-        shapes: dict[str, Shape] = {}
-        before: Layer = source
+        steps: list[Step] = []
         for name, layer in self._named.items():
-            if len(outputs) > 1:
+            if steps and len(steps[-1].outputs) > 1:
                 raise SpecError(
-                    f"layer {name!r} follows one with {len(outputs)} outputs; a chain passes on one: "
+                    f"layer {name!r} follows one with {len(steps[-1].outputs)} outputs; a chain passes on one: "
                     "leave return_state out"
                 )
-            shapes[name] = outputs[0].shape
-            outputs, mask = _lower_after(before, name, layer, build, outputs[0], mask)
-            before = layer
-        return build.finish([output.name for output in outputs]), shapes
+            outputs, masks = _lower_after(before, name, layer, build, x, mask)
+            steps.append(Step(name, layer, x, outputs, masks))
+            x, mask, before = outputs[0], masks[0], layer
+        return steps
 
     def _kind(self, source: InputLayer) -> Kind:
         """What the first layer that minds wants; an integer Input must be wanted."""
         declared = source.kind
         for name, layer in self._named.items():
-            if layer.input_kind is not None:
-                if declared != "float" and layer.input_kind != declared:
-                    raise SpecError(f"the Input declares {declared} numbers; layer {name!r} takes {layer.input_kind}")
-                return layer.input_kind
+            wanted = layer.wanted_kind()
+            if wanted is not None:
+                if declared != "float" and wanted != declared:
+                    raise SpecError(f"the Input declares {declared} numbers; layer {name!r} takes {wanted}")
+                return wanted
         return declared
+
+    def serialize(self) -> dict[str, Any]:
+        data = configs.wrap("keras", "Sequential", self.get_config())
+        if self._program is not None:
+            data["build_config"] = {"input_shape": list(self.input_shape)}
+        return data
 
     def get_config(self) -> dict[str, Any]:
         layers = [self._input] if self._input else []
@@ -204,20 +275,39 @@ class Sequential(BaseModel):
         return model
 
 
-def _lower_after(before: Layer, name: str, layer: Layer, build: Builder, x: Value, mask: Value | None) -> Lowered:
+@dataclass(frozen=True)
+class Step:
+    """A layer in its place in the chain: the value that it takes, and what it makes of it."""
+
+    name: str
+    layer: Module
+    taken: Value
+    outputs: tuple[Value, ...]
+    masks: tuple[Mask, ...]
+
+
+def _as_layer(entry: Any) -> Module:
+    """A layer or a model; what ``Input`` returns stands for its InputLayer."""
+    if isinstance(entry, SymbolicTensor) and entry.is_input:
+        return entry.call.module
+    if not isinstance(entry, Module):
+        raise SpecError(f"Sequential takes layers, not {type(entry).__name__} {entry!r}")
+    return entry
+
+
+def _lower_after(
+    before: Module, name: str, layer: Module, build: Builder, x: Value, mask: Mask
+) -> tuple[tuple[Value, ...], tuple[Mask, ...]]:
     """Lowers a layer under its name; where that fails, says what the one before it may have to do with it."""
     try:
-        _check_declared(layer, x.shape)
-        layer.inventory(x.shape)
+        if isinstance(layer, Layer):
+            _check_declared(layer, x.shape)
         with build.scope(name):
-            return layer.lower(build, x, mask)
+            outputs, masks = layer.lower(build, x, mask)
     except SpecError as error:
-        hint = ""
-        if isinstance(before, RecurrentLayer) and len(x.shape) == 2:
-            hint = f" Give {before.name!r} return_sequences=True to pass on all its outputs."
-        if layer.input_kind == "int" and x.kind == "float":
-            hint = " It takes token ids, and so stands first."
-        raise SpecError(f"layer {name!r}: {str(error).removeprefix(f'{name}: ').rstrip('.')}.{hint}") from None
+        told = f"{reason(error, layer)}{hint(before, layer, x)}"
+        raise SpecError(f"layer {name!r}: {told.removeprefix(f'{name}: ')}") from None
+    return outputs, masks if isinstance(masks, tuple) else (masks, *[None] * (len(outputs) - 1))
 
 
 def _check_declared(layer: Layer, shape: Shape) -> None:
@@ -232,8 +322,11 @@ def _check_declared(layer: Layer, shape: Shape) -> None:
         raise SpecError(f"it declares inputs of shape {declared}, and gets {shape[1:]}")
 
 
-def _declared_input(layer: Layer) -> InputLayer | None:
-    """The Input that a first layer's ``input_shape=``, ``input_dim=`` and the like describe."""
+def _declared_input(layer: Module) -> InputLayer | None:
+    """The Input that a first layer's ``input_shape=``, ``input_dim=`` and the like describe, or a first model has."""
+    if not isinstance(layer, Layer):
+        inputs = getattr(layer, "inputs", ()) if getattr(layer, "_program", None) else ()
+        return InputLayer(batch_shape=inputs[0].shape, dtype=inputs[0].dtype, name="input_layer") if inputs else None
     shape = _declared_shape(layer)
     batch = layer.batch_size
     if layer.batch_input_shape is not None:

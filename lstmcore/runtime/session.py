@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmcore.contract import Backend, choose
+from lstmcore.errors import InputError, SpecError
 from lstmcore.program import Program, interpret
 
 Array = NDArray[Any]
@@ -26,7 +27,7 @@ class Session:
         self.backend = backend
         self.dtype = dtype
         self.choices = choose(backend, program, dtype)
-        runs = tuple(choice.kernel.run for choice in self.choices)
+        runs = tuple(choice.run for choice in self.choices)
 
         def function(weights: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
             return interpret(program, runs, weights, values)
@@ -34,6 +35,7 @@ class Session:
         self.compiled = backend.compile(function, program, dtype)
         self._weights: dict[str, Any] = {}
         self._version: Hashable = None
+        self._fitting: set[tuple[Any, ...]] = set()
 
     def load(self, weights: Mapping[str, Array], version: Hashable) -> None:
         """Puts the weights on the device, unless it has that version of them already."""
@@ -47,6 +49,7 @@ class Session:
         self, inputs: Mapping[str, Array], carries: Mapping[str, Any] | None = None
     ) -> tuple[list[Array], dict[str, Any]]:
         """(outputs in the program's order, the carries after). Carries not given start at zero."""
+        self._check_lengths(inputs)
         batch = next(iter(inputs.values())).shape[0]
         values = {name: self.backend.tensor(array) for name, array in inputs.items()}
         for carry in self.program.carries:
@@ -54,6 +57,16 @@ class Session:
             values[carry.before] = self._zeros(carry.before, batch) if given is None else self._own(given)
         outputs, after = self.compiled(self._weights, values)
         return [self.backend.numpy(outputs[name]) for name in self.program.outputs], after
+
+    def _check_lengths(self, inputs: Mapping[str, Array]) -> None:
+        """InputError where an op cannot take as many steps as there are, or as few; asked once for each length."""
+        lengths = tuple((name, array.shape[1:]) for name, array in inputs.items())
+        if lengths not in self._fitting:
+            try:
+                self.program.infer({name: (None, *shape) for name, shape in lengths})
+            except SpecError as error:
+                raise InputError(f"inputs of these lengths do not fit the model: {error}") from None
+            self._fitting.add(lengths)
 
     def _zeros(self, name: str, batch: int) -> Any:
         shape = (batch, *(length or 0 for length in self.program.values[name].shape[1:]))

@@ -9,7 +9,7 @@ import pytest
 from lstmcore_conformance import suite
 
 from lstmcore import ops, plugins
-from lstmcore.contract import Backend, Kernel
+from lstmcore.contract import Backend, Facts, Kernel
 from lstmcore.layers import GRU, LSTM, Dense, Embedding, Input, SimpleRNN
 from lstmcore.layers.base import Layer
 from lstmcore.models import Sequential
@@ -52,11 +52,18 @@ def test_torch_loops_elsewhere(layer: Any) -> None:
     assert chosen(layer()) == "loop"
 
 
-def test_a_mask_takes_the_loop_and_explain_says_why() -> None:
+def test_a_mask_takes_the_packed_kernel_and_explain_says_why() -> None:
     model = Sequential([Input((5,)), Embedding(9, 3, mask_zero=True), LSTM(4)])
     explanation = model.explain("torch")
-    assert explanation.kernels["lstm"] == "loop"
+    assert explanation.kernels["lstm"] == "packed"
+    assert "holds: activation tanh, recurrent_activation sigmoid, a mask" in str(explanation)
     assert "not 'fused': needs activation tanh, recurrent_activation sigmoid, no mask" in str(explanation)
+
+
+@pytest.mark.parametrize("layer", [lambda: LSTM(4, "relu"), lambda: GRU(4, reset_after=False)])
+def test_a_mask_takes_the_loop_where_the_formula_is_not_torchs(layer: Any) -> None:
+    model = Sequential([Input((5,)), Embedding(9, 3, mask_zero=True), recurrent := layer()])
+    assert model.explain("torch").kernels[str(recurrent.name)] == "loop"
 
 
 def forced(backend: Backend, op: type[ops.Op], kernel: Kernel) -> Backend:
@@ -72,15 +79,21 @@ STANDARD = [(LSTM, ops.Lstm), (GRU, ops.Gru), (SimpleRNN, ops.SimpleRnn)]
 @pytest.mark.parametrize(("layer", "op"), STANDARD, ids=lambda v: v.__name__)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("masked", [False, True])
 def test_every_candidate_kernel_agrees_not_only_the_one_chosen(
-    name: str, layer: type[Any], op: type[ops.Op], bias: bool, dtype: str
+    name: str, layer: type[Any], op: type[ops.Op], bias: bool, dtype: str, masked: bool
 ) -> None:
     backend = plugins.get(name)
-    model = model_of(layer(4, use_bias=bias, return_sequences=True, dtype=dtype))
-    x = RNG.normal(size=(2, 7, 3)).astype(dtype)
-    exact, _ = model.session("numpy", "float64").run({"input_layer": x.astype("float64")})
-    for kernel in backend.kernels[op]:
-        y = model.predict(x, backend=forced(backend, op, kernel))
+    recurrent = layer(4, use_bias=bias, return_sequences=True, dtype=dtype)
+    model = Sequential([Input((7,)), Embedding(9, 3, mask_zero=masked, dtype=dtype), recurrent])
+    model.set_weights([RNG.normal(0, 0.6, w.shape) for w in model.get_weights()])
+    ids = np.array([[0, 3, 0, 0, 8, 1, 0], [5, 6, 7, 1, 2, 2, 4], [0, 0, 0, 0, 0, 0, 0]])
+    exact, _ = model.session("numpy", "float64").run({"input_layer": ids.astype("int32")})
+    facts = Facts((), masked, dtype, "cpu")
+    candidates = [kernel for kernel in backend.kernels[op] if kernel.when(op(4, use_bias=bias), facts)]
+    assert len(candidates) == (2 if name == "torch" else 1)
+    for kernel in candidates:
+        y = model.predict(ids, backend=forced(backend, op, kernel))
         assert y.dtype == dtype
         assert scale_error(y, exact[0], dtype) <= LIMIT, kernel.name
 

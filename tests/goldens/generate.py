@@ -1,8 +1,10 @@
 """Records what real Keras says and computes: ``python tests/goldens/generate.py`` (needs keras and tensorflow).
 
 Writes ``signatures.json``, ``configs.json``, ``models.json``, ``summaries.json``, ``recipes.json`` and
-``numbers.npz`` beside itself, or only those named on the command line. A model is a recipe:
-a list of ``[class, arguments]``, plain JSON, which the tests hand to lstmcore.
+``numbers.npz`` beside itself, and of layers called alone ``calls.json`` and ``calls.safetensors``, of functional
+models ``functional.json`` and ``functional.safetensors``; or only the JSON files (with their arrays) and
+``numbers.npz`` named on the command line. A model is a recipe: a list of ``[class, arguments]``, plain JSON,
+which the tests hand to lstmcore.
 """
 
 from __future__ import annotations
@@ -24,6 +26,11 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras
 import numpy as np
+from calls import calls
+from functional import functional
+from options import AROUND
+from safetensors.numpy import save_file
+from serialized import L2, NORM, UNIFORM, keras_object, revived
 
 HERE = Path(__file__).parent
 MADE_BY = {"keras": keras.__version__, "engine": "tensorflow"}
@@ -40,17 +47,10 @@ LAYERS = (
         "GaussianNoise",
         "GaussianDropout",
     ),
+    *AROUND,
 )
 RNNS = ("LSTM", "GRU", "SimpleRNN")
 
-
-def keras_object(module: str, name: str, **config: Any) -> dict[str, Any]:
-    return {"module": f"keras.{module}", "class_name": name, "config": config, "registered_name": None}
-
-
-L2 = keras_object("regularizers", "L2", l2=0.5)
-NORM = keras_object("constraints", "MaxNorm", max_value=3, axis=1)
-UNIFORM = keras_object("initializers", "RandomUniform", minval=-0.1, maxval=0.2, seed=7)
 
 COMMON: list[dict[str, Any]] = [
     {},
@@ -132,7 +132,10 @@ OPTIONS: dict[str, tuple[list[Any], list[dict[str, Any]]]] = {
             {"shape": [3], "dtype": "bool", "sparse": False, "ragged": False},
         ],
     ),
+    **AROUND,
 }
+# SimpleRNN of Keras 3.15 takes its activity_regularizer and drops it; ELU writes its config from the call
+WITHOUT = {"SimpleRNN": {"activity_regularizer"}, "ELU": {"autocast"}}
 
 Recipe = list[list[Any]]
 X = ["Input", {"shape": [13, 5]}]
@@ -311,16 +314,13 @@ def signatures() -> Iterator[tuple[str, Any]]:
 def configs() -> Iterator[dict[str, Any]]:
     for name, (positional, sets) in OPTIONS.items():
         common = COMMON if name not in ("InputLayer", "SpatialDropout1D") else []  # these take few arguments
-        if name == "SimpleRNN":  # Keras 3.15 takes its activity_regularizer and drops it
-            common = [options for options in COMMON if "activity_regularizer" not in options]
-        if name == "ELU":  # Keras 3.15 writes its config from the call, autocast with it
-            common = [options for options in COMMON if "autocast" not in options]
+        common = [options for options in common if not options.keys() & WITHOUT.get(name, set())]
         names = list(inspect.signature(getattr(keras.layers, name).__init__).parameters)[1:]
         required = dict(zip(names, positional, strict=False))
         for options in (*common, *sets):
             keras.backend.clear_session()
             given = {**required, "name": "given", **options}
-            made = getattr(keras.layers, name)(**given)
+            made = getattr(keras.layers, name)(**{key: revived(value) for key, value in given.items()})
             yield {"class": name, "given": given, "config": jsonable(made.get_config())}
 
 
@@ -400,6 +400,11 @@ def numbers() -> dict[str, np.ndarray]:
     return arrays
 
 
+def write(name: str, cases: Any) -> None:
+    text = json.dumps({**MADE_BY, "cases": cases}, separators=(",", ":"))
+    (HERE / name).write_text(text + "\n", encoding="utf-8")
+
+
 def main(names: Sequence[str]) -> None:
     made = {
         "signatures.json": lambda: dict(signatures()),
@@ -408,10 +413,16 @@ def main(names: Sequence[str]) -> None:
         "summaries.json": lambda: list(summaries()),
         "recipes.json": lambda: NUMBERS,
     }
-    for name in names or (*made, "numbers.npz"):
-        if name in made:
-            cases = {**MADE_BY, "cases": made[name]()}
-            (HERE / name).write_text(json.dumps(cases, separators=(",", ":")) + "\n", encoding="utf-8")
+    with_arrays = {"calls.json": calls, "functional.json": functional}
+    for name in names or (*made, *with_arrays, "numbers.npz"):
+        if name in with_arrays:
+            cases, arrays = with_arrays[name]()
+            write(name, cases)
+            file = (HERE / name).with_suffix(".safetensors")
+            save_file(arrays, file)
+            file.chmod(0o644)  # the library makes it readable for its owner only
+        elif name in made:
+            write(name, made[name]())
         else:
             np.savez_compressed(HERE / name, **numbers())
 

@@ -69,7 +69,7 @@ def test_what_is_refused(make: Any, told: str) -> None:
 
 
 def test_a_mask_is_not_ignored_by_softmax() -> None:
-    with pytest.raises(SpecError, match="Softmax: a mask reaches it"):
+    with pytest.raises(SpecError, match="a mask reaches it of shape"):
         Sequential([Input((3,)), Embedding(5, 2, mask_zero=True), Softmax()])
 
 

@@ -1,0 +1,188 @@
+"""The language in which a cell says one step: values with operators, and the functions of `CellOps`."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from lstmcore import activations, ops
+from lstmcore.errors import SpecError, near
+from lstmcore.ops import Shape
+from lstmcore.program import Builder, Value
+
+Number = int | float
+UNARY = ("abs", "cos", "exp", "log", "negative", "reciprocal", "rsqrt", "sin", "sqrt", "square")
+BINARY = ("add", "divide", "equal", "less", "less_equal", "maximum", "minimum", "multiply", "power", "subtract")
+REDUCTIONS = ("max", "mean", "min", "sum")
+
+
+class Expr:
+    """A value of one step: (batch, ...), or a weight. ``+ - * / **`` broadcast; ``@`` multiplies the last axis."""
+
+    __array_ufunc__ = None  # NumPy arrays leave the operators to it, which refuse them
+
+    def __init__(self, build: Builder, value: Value) -> None:
+        self._build, self.value = build, value
+
+    @property
+    def shape(self) -> Shape:
+        """The shape; the batch axis, None, comes first where it has one."""
+        return self.value.shape
+
+    def __repr__(self) -> str:
+        return f"<{self.value.kind} {self.shape} of a cell's step>"
+
+    def _with(self, op: ops.Op, *others: Expr) -> Expr:
+        return Expr(self._build, self._build.op(op, self.value, *(other.value for other in others))[0])
+
+    def _wrap(self, other: Any) -> Expr:
+        if isinstance(other, Expr):
+            return other
+        if isinstance(other, (int, float, np.integer, np.floating)) and not isinstance(other, bool):
+            return self._with(ops.Constant(shape=(), values=(float(other),)))
+        raise SpecError(
+            f"a cell's step combines values and numbers, not {type(other).__name__}; an array that it needs is a weight"
+        )
+
+    def _binary(self, function: str, other: Any) -> Expr:
+        return self._with(ops.Binary(function), self._wrap(other))
+
+    def __add__(self, other: Any) -> Expr:
+        return self._binary("add", other)
+
+    def __sub__(self, other: Any) -> Expr:
+        return self._binary("subtract", other)
+
+    def __mul__(self, other: Any) -> Expr:
+        return self._binary("multiply", other)
+
+    def __truediv__(self, other: Any) -> Expr:
+        return self._binary("divide", other)
+
+    def __pow__(self, other: Any) -> Expr:
+        return self._binary("power", other)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __rsub__(self, other: Any) -> Expr:
+        return self._wrap(other) - self
+
+    def __rtruediv__(self, other: Any) -> Expr:
+        return self._wrap(other) / self
+
+    def __neg__(self) -> Expr:
+        return self._with(ops.Unary("negative"))
+
+    def __matmul__(self, other: Any) -> Expr:
+        if not isinstance(other, Expr) or len(other.shape) != 2:
+            raise SpecError(f"{self!r} @ {other!r}: the right side of @ is a weight of two axes")
+        left, (inner, outer) = string.ascii_lowercase[2 : len(self.shape) + 1], ("a", "b")
+        equation = f"{left}{inner},{inner}{outer}->{left}{outer}"
+        return self._with(ops.Einsum(equation), other)
+
+    def __getitem__(self, row: int) -> Expr:
+        """A row of a weight: ``bias[0]``."""
+        rows, *rest = self.shape
+        if rows is None or not isinstance(row, int) or not 0 <= row < rows or not rest:
+            raise SpecError(f"{self!r}[{row!r}]: rows are taken of weights of two axes or more; else use ops.split")
+        chosen = ops.Constant(shape=(rows,), values=tuple(float(k == row) for k in range(rows)))
+        letters = string.ascii_lowercase[1 : len(rest) + 1]
+        return self._with(chosen)._with(ops.Einsum(f"a,a{letters}->{letters}"), self)
+
+    def __bool__(self) -> bool:
+        raise SpecError("a cell's step is written once for all numbers: choose by ops.where, not by if")
+
+
+class CellOps:
+    """What a step may use beside the operators.
+
+    Activations by name (``ops.tanh(x)``; ``ops.activate(name_or_config, x)``), ``matmul``, ``einsum``, ``concatenate``,
+    ``split``, ``where``, ``zeros_like``, ``ones_like``, the elementwise ``add`` to ``subtract``, ``abs`` to ``square``,
+    and ``sum``, ``mean``, ``max``, ``min`` over an axis.
+    """
+
+    def __getattr__(self, name: str) -> Callable[..., Expr]:
+        if name in UNARY:
+            return lambda x: _expr(x, name)._with(ops.Unary(name))
+        if name in BINARY:
+            return lambda x, other: _pair(name, x, other)
+        if name in REDUCTIONS:
+            return lambda x, axis=-1, keepdims=False: _reduce(name, x, axis, keepdims)
+        if name in activations.PARAMETERS:
+            return lambda x: self.activate(name, x)
+        public = (entry for entry in vars(CellOps) if not entry.startswith("_"))
+        known = (*UNARY, *BINARY, *REDUCTIONS, *activations.PARAMETERS, *public)
+        raise SpecError(f"a cell's step has no function {name!r}.{near(name, known)}")
+
+    def activate(self, function: Any, x: Expr) -> Expr:
+        """An activation by name or config, as layers take it."""
+        found = activations.get(function)
+        return _expr(x, "activate") if found == activations.LINEAR else x._with(ops.Activate(found))
+
+    def matmul(self, x: Expr, other: Expr) -> Expr:
+        """``x @ other``."""
+        return _expr(x, "matmul") @ other
+
+    def einsum(self, equation: str, x: Expr, other: Expr) -> Expr:
+        """A product of two in index notation, ``"bij,bj->bi"``."""
+        return _expr(x, "einsum")._with(ops.Einsum(equation), _expr(other, "einsum"))
+
+    def concatenate(self, entries: Sequence[Expr], axis: int = -1) -> Expr:
+        """Side by side along an axis."""
+        first, *others = [_expr(entry, "concatenate") for entry in entries]
+        return first._with(ops.Concat(_axis(first, axis), len(entries)), *others)
+
+    def split(self, x: Expr, parts: int | Sequence[int], axis: int = -1) -> list[Expr]:
+        """The entries of ``concatenate``: so many equal parts, or parts of these lengths."""
+        axis = _axis(_expr(x, "split"), axis)
+        length = cast(int, x.shape[axis])
+        if isinstance(parts, int) and (parts < 1 or length % parts):
+            raise SpecError(f"split: {length} entries do not make {parts} equal parts")
+        lengths = [length // parts] * parts if isinstance(parts, int) else list(parts)
+        if sum(lengths) != length:
+            raise SpecError(f"split: parts of {lengths} do not add up to {length}")
+        ends = np.cumsum(lengths).tolist()
+        return [x._with(ops.Slice(axis, end - n, end)) for n, end in zip(lengths, ends, strict=True)]
+
+    def where(self, condition: Expr, x: Any, other: Any) -> Expr:
+        """``x`` where the condition holds, elsewhere ``other``."""
+        some = x if isinstance(x, Expr) else _expr(other, "where")
+        return _expr(condition, "where")._with(ops.Select(), some._wrap(x), some._wrap(other))
+
+    def zeros_like(self, x: Expr) -> Expr:
+        """Zeros of the shape of x."""
+        return self._filled(x, 0.0)
+
+    def ones_like(self, x: Expr) -> Expr:
+        """Ones of the shape of x."""
+        return self._filled(x, 1.0)
+
+    def _filled(self, x: Expr, number: float) -> Expr:
+        zeros = _expr(x, "zeros_like")._with(ops.Zeros(cast(tuple[int, ...], x.shape[1:])))
+        return zeros + number if number else zeros
+
+
+def _expr(x: Any, function: str) -> Expr:
+    if not isinstance(x, Expr):
+        raise SpecError(f"ops.{function} takes values of the step, not {type(x).__name__}")
+    return x
+
+
+def _pair(function: str, x: Any, other: Any) -> Expr:
+    first: Expr = x if isinstance(x, Expr) else _expr(other, function)._wrap(x)
+    return first._with(ops.Binary(function), first._wrap(other))
+
+
+def _axis(x: Expr, axis: int) -> int:
+    if not isinstance(axis, int) or not -len(x.shape) <= axis < len(x.shape) or axis % len(x.shape) == 0:
+        raise SpecError(f"axis {axis!r} is not one of the axes of {x!r} after the batch")
+    return axis % len(x.shape)
+
+
+def _reduce(function: str, x: Any, axis: int | Sequence[int], keepdims: bool) -> Expr:
+    whole = _expr(x, function)
+    axes = tuple(sorted(_axis(whole, a) for a in ([axis] if isinstance(axis, int) else axis)))
+    return whole._with(ops.Reduce(function, axes, keepdims))
