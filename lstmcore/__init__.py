@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lstmcore import datasets, errors, layers, models, text
+    from lstmcore import datasets, errors, layers, losses, models, optimizers, text
     from lstmcore.models import Sequential, load_model
     from lstmcore.plugins import BackendInfo, backends, get_backend, set_backend, use_backend
     from lstmcore.random import set_random_seed
@@ -29,7 +29,7 @@ _HOMES = {
     "set_random_seed": "lstmcore.random",
     "use_backend": "lstmcore.plugins",
 }
-_MODULES = ("datasets", "errors", "layers", "models", "text")
+_MODULES = ("datasets", "errors", "layers", "losses", "models", "optimizers", "text")
 
 __all__ = [
     "BackendInfo",
@@ -43,7 +43,9 @@ __all__ = [
     "get_backend",
     "layers",
     "load_model",
+    "losses",
     "models",
+    "optimizers",
     "set_backend",
     "set_random_seed",
     "text",

@@ -8,11 +8,16 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from lstmcore import sweep
 from lstmcore.errors import DeviceError, UnsupportedOp
 from lstmcore.ops import Op, Tensor
 from lstmcore.program import Node, Program, interpret
+from lstmcore.sweep import Pull, pulled_body
 
 API_VERSION = 1
+
+# What a compiled function is called with: for each argument a dict of tensors by name, or of such dicts.
+Signature = tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,11 @@ class Kernel:
     ``run(op, weights, *inputs) -> outputs`` is pure: tensors in, a tuple of tensors out.
     ``when(op, facts)`` says whether it can; the first line of its docstring completes "needs ...".
     The kernel of an op that has a body program gets ``body=``, a function ``(weights, *inputs) -> outputs``.
-    ``pull(op, weights, *inputs) -> outputs, vjp`` is for backends without automatic differentiation.
+    ``pull(op, weights, *inputs) -> outputs, vjp`` is for backends without automatic differentiation: the outputs
+    of ``run``, and ``vjp(*output_gradients) -> weight_gradients, input_gradients``. An output's gradient may be
+    None: nothing uses it. The gradients of weights are a dict by the op's names; those of inputs a tuple, None for
+    an input that is absent, not float, or without influence. It writes neither to what it is given nor to what
+    it gave. The body of an op has the same form: ``body(weights, *inputs) -> outputs, vjp``.
     """
 
     name: str
@@ -65,6 +74,8 @@ class Backend:
     name: ClassVar[str] = ""
     dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64")
     kernels: ClassVar[Mapping[type[Op], tuple[Kernel, ...]]] = MappingProxyType({})
+    # What the optimizers' formulas use beside operators: sqrt, absolute, maximum, sum (of all), where.
+    maths: ClassVar[Any] = None
 
     def __init__(self, device: str | None = None) -> None:
         present = self.devices()
@@ -91,9 +102,23 @@ class Backend:
         """The way back. May share memory."""
         raise NotImplementedError
 
-    def compile(self, function: Callable[..., Any], program: Program, dtype: str) -> Callable[..., Any]:
-        """Makes ``function(weights, values) -> (outputs, carries)``, dicts of tensors, fast to call again."""
+    def compile(self, function: Callable[..., Any], signature: Signature, dtype: str) -> Callable[..., Any]:
+        """Makes ``function``, from dicts of tensors to dicts of tensors, fast to call again.
+
+        ``signature`` says what each argument is: by name a `Tensor`, or a dict of them; None is an open length.
+        """
         return function
+
+    def differentiate(
+        self, program: Program, choices: tuple[Choice, ...], loss: str, wrt: Sequence[str]
+    ) -> Callable[..., Any]:
+        """``function(weights, values) -> (outputs, carries, gradients)``: the gradients of output ``loss``.
+
+        ``wrt`` names the weights that they are for.
+        By default the reverse sweep over the kernels' ``pull``; engines with automatic differentiation use theirs.
+        A weight that the loss does not depend on has the gradient zero.
+        """
+        return sweep.differentiate(program, pulls(choices), loss, wrt)
 
 
 @dataclass(frozen=True)
@@ -104,12 +129,28 @@ class Choice:
     kernel: Kernel
     passed_over: tuple[Kernel, ...] = field(default=())
     body: tuple[Choice, ...] = field(default=())  # for the nodes of the op's body, where it has one
+    backend: str = ""
 
     @property
     def run(self) -> Callable[..., tuple[Any, ...]]:
         """The kernel's ``run``, with the op's body ready to be called."""
         program = getattr(self.node.op, "body", None)
         return self.kernel.run if program is None else partial(self.kernel.run, body=_body(program, self.body))
+
+    @property
+    def pull(self) -> Pull:
+        """The kernel's ``pull``, with the op's body ready to be called. UnsupportedOp where it has none."""
+        if self.kernel.pull is None:
+            raise UnsupportedOp(
+                f"backend {self.backend!r} cannot differentiate {self.node.op} (node {self.node.name!r}): "
+                f"its kernel {self.kernel.name!r} has no pull"
+            )
+        program = getattr(self.node.op, "body", None)
+        return (
+            self.kernel.pull
+            if program is None
+            else partial(self.kernel.pull, body=pulled_body(program, pulls(self.body)))
+        )
 
     def __str__(self) -> str:
         reasons = [f"not {kernel.name!r}: needs {kernel.needs}" for kernel in self.passed_over]
@@ -127,6 +168,11 @@ def _body(program: Program, choices: tuple[Choice, ...]) -> Callable[..., tuple[
         return tuple(outputs[name] for name in program.outputs)
 
     return body
+
+
+def pulls(choices: Sequence[Choice]) -> tuple[Pull, ...]:
+    """What `sweep.pull` takes: one ``pull`` per node. UnsupportedOp names the first op that has none."""
+    return tuple(choice.pull for choice in choices)
 
 
 def choose(backend: Backend, program: Program, dtype: str, training: bool = False) -> tuple[Choice, ...]:
@@ -151,7 +197,7 @@ def _choose(backend: Backend, node: Node, facts: Facts) -> Choice:
         if kernel.when(node.op, facts):
             body = getattr(node.op, "body", None)
             inner = () if body is None else choose(backend, body, facts.dtype, facts.training)
-            return Choice(node, kernel, candidates[:k], inner)
+            return Choice(node, kernel, candidates[:k], inner, backend.name)
     if not candidates:
         known = ", ".join(sorted(op.__name__ for op in backend.kernels))
         why = f"it has no kernel for {type(node.op).__name__}. It has: {known}."

@@ -55,6 +55,21 @@ class Carry:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """Random numbers that a training step is given: the value ``name``, of the shape of ``like`` but for ``ones``.
+
+    ``kind`` "dropout": 0 with probability ``rate``, else 1 / (1 - rate); "normal": mean 0, deviation ``rate``.
+    ``ones`` are axes of length 1, along which all entries share a number.
+    """
+
+    name: str
+    kind: str
+    rate: float
+    like: str
+    ones: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Program:
     """Nodes in an order in which they can run; ``values`` tells shape and kind of every value.
 
@@ -70,7 +85,23 @@ class Program:
     carries: tuple[Carry, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    noise: tuple[Noise, ...] = ()
     opset: int = ops.OPSET
+
+    @property
+    def entering(self) -> tuple[str, ...]:
+        """The names of all values that come from outside: inputs, carries, noise."""
+        return (*self.inputs, *(carry.before for carry in self.carries), *(noise.name for noise in self.noise))
+
+    @property
+    def weight_tensors(self) -> dict[str, Tensor]:
+        """What each weight is, by path."""
+        return {path: Tensor(shape) for path, shape in self.weights.items()}
+
+    @property
+    def entering_tensors(self) -> dict[str, Tensor]:
+        """What each value that comes from outside is, by name."""
+        return {name: Tensor(self.values[name].shape, self.values[name].kind) for name in self.entering}
 
     def __str__(self) -> str:
         def typed(name: str) -> str:
@@ -82,7 +113,10 @@ class Program:
         for node in self.nodes:
             reads = ", ".join(name or "-" for name in node.inputs)
             uses = f" with {', '.join(node.weights.values())}" if node.weights else ""
-            lines.append(f"  {', '.join(typed(name) for name in node.outputs)} = {node.op} of {reads}{uses}")
+            of = f" of {reads}" if reads else ""
+            lines.append(f"  {', '.join(typed(name) for name in node.outputs)} = {node.op}{of}{uses}")
+            body = getattr(node.op, "body", None)
+            lines += [] if body is None else [f"  | {line}" for line in str(body).splitlines()[1:]]
         lines += [f"  output  {name}" for name in self.outputs]
         return "\n".join([*lines, *(f"  note    {note}" for note in self.notes)])
 
@@ -179,6 +213,9 @@ class Builder:
         self.carries: dict[str, Carry] = {}
         self.limits: dict[str, int] = {}
         self.apart = False
+        self.training = False
+        self.noises: dict[str, Noise] = {}
+        self.penalties: list[Value] = []
         self._scope: tuple[str, ...] = ()
         self.notes: list[str] = []
         self._names: set[str] = set()
@@ -255,6 +292,13 @@ class Builder:
         carry = next(carry for carry in self.carries.values() if carry.after == before.name)
         self.carries[carry.name] = replace(carry, after=after.name)
 
+    def noise(self, name: str, kind: str, rate: float, like: Value, ones: tuple[int, ...] = ()) -> Value:
+        """Declares random numbers of a training step; see `Noise`."""
+        path = self._unique(self.path(name), self.values)
+        shape = tuple(1 if axis in ones else n for axis, n in enumerate(like.shape))
+        self.noises[path] = Noise(path, kind, rate, like.name, ones)
+        return self.enter(path, shape)
+
     def weight(self, name: str, shape: tuple[int, ...]) -> Value:
         """A weight of the open scope as a value."""
         (value,) = self.op(ops.Parameter(shape), name=name, weights={"value": self.path(name)})
@@ -273,6 +317,9 @@ class Builder:
         """Applies an op; its weights are those of the open scope. Returns its outputs."""
         node_name = self.path(name) if name else "/".join(self._scope) or type(op).__name__.lower()
         node_name = self._unique(node_name, self._names)
+        for value in inputs:
+            if not isinstance(value, (Value, type(None))):
+                raise SpecError(f"{type(op).__name__}: given {value!r}; expected a tensor")
         padded = (*inputs, *[None] * (len(op.inputs) + len(op.optional) - len(inputs)))
         self.add(
             Node(
@@ -349,6 +396,7 @@ class Builder:
             carries=tuple(self.carries.values()),
             limits=dict(self.limits),
             notes=tuple(self.notes),
+            noise=tuple(self.noises.values()),
         )
 
 

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from lstmcore import configs
+from lstmcore import configs, ops
 from lstmcore.errors import SpecError
+from lstmcore.formulas import Term
 from lstmcore.naming import snake
+from lstmcore.program import Builder, Value
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,14 @@ class Regularizer:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise SpecError(f"{type(self).__name__}: {f.name} is {value!r}; expected a number >= 0")
 
+    def lower(self, build: Builder, x: Value) -> Value:
+        """What a weight, or an output, adds to the loss, shape (). An output's is not divided by the batch size."""
+        return self.penalty(Term(build, x)).value
+
+    def penalty(self, x: Term) -> Term:
+        """The formula."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class L1(Regularizer):
@@ -30,12 +40,18 @@ class L1(Regularizer):
 
     l1: float = 0.01
 
+    def penalty(self, x: Term) -> Term:
+        return float(self.l1) * abs(x).total()
+
 
 @dataclass(frozen=True)
 class L2(Regularizer):
     """l2 Σ w²"""
 
     l2: float = 0.01
+
+    def penalty(self, x: Term) -> Term:
+        return float(self.l2) * x.unary("square").total()
 
 
 @dataclass(frozen=True)
@@ -45,10 +61,18 @@ class L1L2(Regularizer):
     l1: float = 0.0
     l2: float = 0.0
 
+    def penalty(self, x: Term) -> Term:
+        parts = [L1(self.l1).penalty(x)] if self.l1 or not self.l2 else []
+        parts += [L2(self.l2).penalty(x)] if self.l2 else []
+        return parts[0] + parts[1] if len(parts) > 1 else parts[0]
+
 
 @dataclass(frozen=True)
 class OrthogonalRegularizer(Regularizer):
-    """factor times the mean of |cos| between different rows, or columns, of a matrix."""
+    """factor times the mean of |cos| between different rows, or columns, of a matrix.
+
+    A length below 1e-7 counts as 1e-7. Of a single row or column it is 0; Keras 3.15 gives NaN.
+    """
 
     factor: float = 0.01
     mode: str = "rows"
@@ -57,6 +81,19 @@ class OrthogonalRegularizer(Regularizer):
         super().__post_init__()
         if self.mode not in ("rows", "columns"):
             raise SpecError(f"OrthogonalRegularizer: mode is {self.mode!r}; expected 'rows' or 'columns'")
+
+    def penalty(self, x: Term) -> Term:
+        if x.rank != 2:
+            raise SpecError(f"OrthogonalRegularizer: given shape {x.value.shape}; expected a matrix")
+        row = "ab" if self.mode == "rows" else "ba"
+        count = x.value.shape[row.index("a")]
+        if count is None:
+            raise SpecError(f"OrthogonalRegularizer: the {self.mode} of shape {x.value.shape} must be a known number")
+        inverse = x.apply(ops.Einsum(f"{row},{row}->a"), x).maximum(1e-14).unary("rsqrt")
+        products = x.apply(ops.Einsum(f"{row},{row.replace('a', 'c')}->ac"), x)
+        cosines = abs(products.apply(ops.Einsum("ac,a->ac"), inverse) * inverse)
+        later = cosines.term(0.0).where(cosines.apply(ops.Causal()), cosines)  # each pair once, and none with itself
+        return float(self.factor) / max(count * (count - 1) / 2, 1.0) * later.total()
 
 
 _CLASSES: tuple[type[Regularizer], ...] = (L1, L2, L1L2, OrthogonalRegularizer)

@@ -36,6 +36,22 @@ def fill(structure: Any, values: Iterator[Any]) -> Any:
     return transform(lambda _: next(values), structure)
 
 
+def matched(structure: Any, x: Any) -> Iterator[Any]:
+    """What stands in ``x`` where ``structure`` has its leaves, in order; ValueError where they do not nest alike."""
+    if isinstance(structure, (list, tuple)):
+        if not isinstance(x, (list, tuple)) or len(x) != len(structure):
+            raise ValueError(f"expected a list of {len(structure)}")
+        for inner, entry in zip(structure, x, strict=True):
+            yield from matched(inner, entry)
+    elif isinstance(structure, Mapping):
+        if not isinstance(x, Mapping) or set(x) != set(structure):
+            raise ValueError(f"expected a dict with the keys {sorted(structure)}")
+        for key in sorted(structure):
+            yield from matched(structure[key], x[key])
+    else:
+        yield x
+
+
 def alike(a: Any, b: Any) -> bool:
     """Whether two structures nest in the same way."""
     if isinstance(a, (list, tuple)):

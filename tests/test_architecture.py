@@ -23,10 +23,11 @@ ROOMS = """
     axes activations
     ops
     program
+    sweep formulas
     streaming contract
     configs
     orthogonal
-    initializers regularizers constraints
+    initializers regularizers constraints optimizers losses metrics
     layers
     storage weights
     hookspecs

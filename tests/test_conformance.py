@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from lstmcore_conformance import cases, data, report, suite
+from lstmcore_conformance import cases, data, paper, report, rule, specs, suite
 from lstmcore_conformance.command import conformance
+from lstmcore_conformance.relations import RELATIONS
 from lstmcore_conformance.results import Judge, Result
 from lstmcore_conformance.subjects import subject
 
-from lstmcore import activations, ops, plugins
+from lstmcore import activations, layers, ops, plugins
+from lstmcore.contract import Backend, Kernel
 
+PACKAGE = "lstmcore_conformance"
 SMOKE = suite.cases("smoke")
 STANDARD = suite.cases("standard")
 
@@ -27,7 +36,7 @@ STANDARD = suite.cases("standard")
 def test_ids_are_unique_and_smoke_is_small_and_comes_first() -> None:
     ids = [case.id for case in STANDARD]
     assert len(set(ids)) == len(ids)
-    assert len(SMOKE) <= 100
+    assert len(SMOKE) <= 250
     assert [case.id for case in STANDARD[: len(SMOKE)]] == [case.id for case in SMOKE]
 
 
@@ -35,14 +44,20 @@ def test_ids_read_as_documented() -> None:
     ids = {case.id for case in STANDARD}
     assert "lstm/nobias-seq-state-back-carried-T5-B3-H4/float32" in ids
     assert "smoke_gru/before-seq-state-given/float64" in ids
+    assert "grid/lstm-seq-back-unroll-mask=holes-given/float32" in ids
+    assert "smoke_rule/rnn-lstmcell,units=4+grucell,units=3-seq-mask=left-given/float64" in ids
+    assert "smoke_ops_more/Select-bool.5x1,5x4,1x4-values=nan/float32" in ids
+    assert "smoke_relations/two_runs-bidirectional-gru-seq-state-mask=holes-given-merge_mode=mul/float64" in ids
 
 
-@pytest.mark.parametrize("profile", [SMOKE, STANDARD], ids=["smoke", "standard"])
-def test_every_op_and_every_activation_is_examined(profile: tuple[cases.Case, ...]) -> None:
-    nodes = [node for case in profile for node in subject(case).program.nodes]
+def test_every_op_and_every_activation_is_examined() -> None:
+    """In the smoke profile already; in the standard one each op by itself too."""
+    nodes = [node for case in SMOKE for node in subject(case).program.nodes]
     assert {type(node.op).__name__ for node in nodes} == set(ops.Op.registry)
     used = {str(node.op.function.name) for node in nodes if isinstance(node.op, ops.Activate)}
     assert used | {"linear"} == set(activations.PARAMETERS)  # a linear layer has no node
+    alone = {case.subject[1] for case in STANDARD[len(SMOKE) :] if case.subject[0] == "op"}
+    assert alone | {"Parameter"} == set(ops.Op.registry)  # a Parameter is an input of others
 
 
 def test_the_options_of_recurrent_layers_are_crossed_in_full() -> None:
@@ -54,6 +69,77 @@ def test_the_options_of_recurrent_layers_are_crossed_in_full() -> None:
             for case in rows
         }
         assert len(seen) == len(rows) == 2**4 * 3 * 2 * 2 * 2
+
+
+def _layers(value: object) -> Iterator[str]:
+    """The names of all layers in a description."""
+    if specs.is_layer(value):
+        name, options = value  # type: ignore[misc]  # it is a pair
+        yield name
+        yield from _layers(list(options.values()))
+    elif isinstance(value, list):
+        for one in value:
+            yield from _layers(one)
+
+
+@pytest.mark.parametrize("oracle", ["keras", None])
+def test_every_layer_is_examined(oracle: str | None) -> None:
+    used = {
+        name
+        for case in STANDARD
+        if case.subject[0] == "layer" and oracle in (None, case.oracle)
+        for name in _layers(specs.of(case))
+    }
+    own = {name for name, layer in layers.Layer.registry.items() if layer.is_own()}
+    assert used == own - {"InputLayer"}
+
+
+def test_the_grid_is_the_480_configurations_on_which_the_backends_of_keras_differ() -> None:
+    """Each configuration once, in both dtypes, judged by the rule."""
+    rows = [case for case in STANDARD if case.family == "grid"]
+    flags = ("go_backwards", "unroll", "zero_output_for_mask", "return_sequences")
+    seen = {(c.subject[1], *(c.options[f] for f in flags), c.settings["mask"], c.settings["states"]) for c in rows}
+    assert len(seen) == 3 * 2**4 * 5 * 2 == 480
+    assert len(rows) == 2 * 480
+    assert {case.oracle for case in rows} == {"rule"}
+    cells = {case.key for case in STANDARD if case.family == "grid_cells"}
+    assert len(cells) == 3 * 2**4 * 6 * 2
+
+
+@pytest.mark.parametrize("name", [name for name, sheet in paper.SHEETS.items() if sheet().layer in rule.STEPS])
+def test_the_rule_agrees_with_paper(name: str) -> None:
+    sheet = paper.SHEETS[name]()
+    step, count = rule.STEPS[sheet.layer]
+    options = {"reset_after": False} if sheet.options.get("reset_after") is False else {}
+    run = partial(rule.stacked, [partial(step, sheet.weights, **options)], [count])
+    units = sheet.options["units"]
+    for sample, x in enumerate(sheet.inputs):
+        states = [list(state[sample]) for state in sheet.states] or [[0.0] * units] * count
+        steps = x[::-1] if sheet.options.get("go_backwards") else x
+        mask = sheet.mask[sample] if sheet.mask else [True] * len(x)
+        y, after = rule.over_time(run, steps, mask, states, units, zeroed=False)
+        wanted = sheet.expected["y"][sample]
+        np.testing.assert_allclose(y if sheet.options.get("return_sequences") else y[-1], wanted, rtol=1e-14)
+        for state, given in zip(("h", "c"), after, strict=False):
+            np.testing.assert_allclose(given, sheet.expected[state][sample], rtol=1e-14)
+
+
+def test_the_rule_shares_no_code_with_an_engine() -> None:
+    imported = {name.partition(".")[0] for name in re.findall(r"^(?:from|import) (\S+)", _source(rule), re.M)}
+    assert imported == {"__future__", "math", "collections", "functools", "types", "typing", "numpy", PACKAGE}
+    called = set(re.findall(r"\bnp\.(\w+)", _source(rule)))
+    assert called == {"array"}
+
+
+def _source(module: ModuleType) -> str:
+    return Path(str(module.__file__)).read_text("utf-8")
+
+
+def test_no_output_hides_another() -> None:
+    for case in STANDARD:
+        if case.family.startswith(("keras_bidirectional", "keras_heads", "keras_merge", "relation")):
+            names = subject(case).names
+            assert len(set(names)) == len(names)
 
 
 def test_pairs_covers_every_pair() -> None:
@@ -128,6 +214,46 @@ def test_the_limit_is_16_units_of_the_largest_value() -> None:
     assert _judged(np.array([1.0, 0.01 + 18 * eps], np.float32), expected).problems
 
 
+# Relation -> an op whose kernel is made wrong, and how: change(call, op, inputs, outputs) -> outputs.
+Change = Callable[[int, Any, tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...]]
+RECURRENT = (ops.Lstm, ops.Gru, ops.SimpleRnn)
+WRONG: dict[str, tuple[tuple[type[ops.Op], ...], Change]] = {
+    "permuted": (RECURRENT, lambda call, op, inputs, y: (y[0] + y[0][:1] / 100, *y[1:])),
+    "split": (RECURRENT, lambda call, op, inputs, y: (y[0], *(0 * state for state in y[1:]))),
+    "padded": (RECURRENT, lambda call, op, inputs, y: (y[0] + inputs[0][:, -1:, :1] / 100, *y[1:])),
+    "flipped": ((ops.Reverse,), lambda call, op, inputs, y: inputs if inputs[0].dtype == bool else y),
+    "rolled": (RECURRENT, lambda call, op, inputs, y: (y[0] + call, *y[1:])),
+    "as_scan": ((ops.Scan,), lambda call, op, inputs, y: (y[0], *(2 * state for state in y[1:]))),
+    "two_runs": ((ops.Concat,), lambda call, op, inputs, y: (np.concatenate(inputs[::-1], op.axis),)),
+    "one_by_one": (
+        (ops.Scan,),
+        lambda call, op, inputs, y: y if len(y) < 4 else (y[0], y[2], y[1], *y[3:]),
+    ),
+    "per_step": ((ops.Fold,), lambda call, op, inputs, y: (y[0][::-1],)),
+}
+
+
+def _wrong(kinds: tuple[type[ops.Op], ...], change: Change) -> Backend:
+    """The reference with a fault in some of its kernels."""
+    base = plugins.load(plugins.reference())
+    calls = itertools.count()
+
+    def broken(run: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+        return lambda op, w, *inputs, **body: change(next(calls), op, inputs, run(op, w, *inputs, **body))
+
+    kernels = {
+        kind: tuple(Kernel(k.name, broken(k.run) if kind in kinds else k.run, k.when) for k in rows)
+        for kind, rows in base.kernels.items()
+    }
+    return type("Wrong", (base,), {"name": "wrong", "kernels": kernels})()
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_each_relation_finds_a_fault(relation: str) -> None:
+    rows = [case for case in STANDARD if case.check == relation]
+    assert any(result.status == "failed" for result in suite.run(_wrong(*WRONG[relation]), rows))
+
+
 @pytest.mark.parametrize("name", plugins.names())
 def test_every_installed_backend_passes_smoke(name: str) -> None:
     if {info.name: info.status for info in plugins.backends()}[name] == "missing":
@@ -167,6 +293,12 @@ def test_the_command_lists_cases() -> None:
     assert result.output.split() == [case.id for case in SMOKE]
 
 
+def test_the_command_runs_families_by_name() -> None:
+    arguments = ["--backend", plugins.reference(), "--family", "paper", "--family", "smoke_rule", "--json"]
+    told = json.loads(CliRunner().invoke(conformance, arguments).output)
+    assert {case["family"] for case in told["cases"]} == {"paper", "smoke_rule"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -174,6 +306,7 @@ def test_the_command_lists_cases() -> None:
         (["--backend", "nonsense"], "unknown backend 'nonsense'"),
         (["--backend", "numpy", "--filter", "nonsense"], "no case"),
         (["--profile", "nonsense"], "nonsense"),
+        (["--backend", "numpy", "--family", "gird"], "no family 'gird'. Did you mean 'grid'"),
     ],
 )
 def test_wrong_use_of_the_command_is_2(arguments: list[str], words: str) -> None:

@@ -32,11 +32,20 @@ def run(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_installed_example_passes_the_suite(installed: Path) -> None:
-    done = run(installed, "conformance", "--backend", "einsum", "--profile", "smoke", "--json", "--strict")
+    done = run(installed, "conformance", "--backend", "einsum", "--profile", "smoke", "--json")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     told = json.loads(done.stdout)
-    assert told["passed"] > 50
-    assert (told["failed"], told["unsupported"]) == (0, 0)
+    assert told["passed"] > 100
+    assert told["failed"] == 0
+
+
+def test_what_it_lacks_is_named(installed: Path) -> None:
+    """A hundred lines hold the recurrent ops and not the whole opset; the suite says so for each case."""
+    done = run(installed, "conformance", "--backend", "einsum", "--profile", "smoke", "--json", "--strict")
+    assert done.returncode == 1
+    lacking = [result for result in json.loads(done.stdout)["cases"] if result["status"] == "unsupported"]
+    assert lacking
+    assert all("it has no kernel for" in result["message"] for result in lacking)
 
 
 def test_it_is_listed_like_any_other(installed: Path) -> None:

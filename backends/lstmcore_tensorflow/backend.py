@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
 from lstmcore import ops
-from lstmcore.contract import Backend, Kernel
+from lstmcore.contract import Backend, Choice, Kernel
 from lstmcore.ops import Op
-from lstmcore.program import Program
+from lstmcore.program import Program, interpret
 from lstmcore_tensorflow import linear, normalize, pointwise, recurrent, reduce, shape, values
 
 Tensor = Any
@@ -22,6 +22,9 @@ class TensorflowBackend(Backend):
     """TensorFlow, on the CPU or a GPU."""
 
     name = "tensorflow"
+    maths = SimpleNamespace(
+        sqrt=tf.sqrt, absolute=tf.abs, maximum=tf.maximum, sum=tf.reduce_sum, where=tf.where
+    )
     kernels: ClassVar[Mapping[type[Op], tuple[Kernel, ...]]] = MappingProxyType(
         {
             ops.Affine: (Kernel("tensordot", linear.affine),),
@@ -40,6 +43,7 @@ class TensorflowBackend(Backend):
             ops.Constant: (Kernel("constant", values.constant),),
             ops.Parameter: (Kernel("itself", values.parameter),),
             ops.Zeros: (Kernel("zeros", values.zeros),),
+            ops.OneHot: (Kernel("one_hot", values.one_hot),),
             ops.Reshape: (Kernel("reshape", shape.reshape),),
             ops.Transpose: (Kernel("transpose", shape.transpose),),
             ops.Reverse: (Kernel("reverse", shape.reverse),),
@@ -51,6 +55,7 @@ class TensorflowBackend(Backend):
             ops.Fold: (Kernel("reshape", shape.fold),),
             ops.Unfold: (Kernel("reshape", shape.unfold),),
             ops.Reduce: (Kernel("reduce", reduce.reduce),),
+            ops.Total: (Kernel("reduce", reduce.total),),
             ops.Pool: (Kernel("pool1d", reduce.pool),),
             ops.Causal: (Kernel("range", reduce.causal),),
             ops.BatchNormalize: (Kernel("pointwise", normalize.batch_normalize),),
@@ -77,16 +82,17 @@ class TensorflowBackend(Backend):
         array: np.ndarray[Any, Any] = tensor.numpy()
         return array
 
-    def compile(self, function: Callable[..., Any], program: Program, dtype: str) -> Callable[..., Any]:
-        """One graph for the whole program: batch (and open time axes) stay open in its signature."""
+    def compile(self, function: Callable[..., Any], signature: Any, dtype: str) -> Callable[..., Any]:
+        """One graph for the whole function: batch (and open time axes) stay open in its signature."""
         kinds = {"float": tf.as_dtype(dtype), "int": tf.int32, "bool": tf.bool}
-        weights = {name: tf.TensorSpec(shape, kinds["float"]) for name, shape in program.weights.items()}
-        entering = (*program.inputs, *(carry.before for carry in program.carries))
-        values = {
-            name: tf.TensorSpec(program.values[name].shape, kinds[program.values[name].kind]) for name in entering
-        }
+
+        def spec(entry: Any) -> Any:
+            if isinstance(entry, Mapping):
+                return {name: spec(inner) for name, inner in entry.items()}
+            return tf.TensorSpec(entry.shape, kinds[entry.kind])
+
         with self._on_device():
-            traced = tf.function(function, input_signature=(weights, values), autograph=False)
+            traced = tf.function(function, input_signature=tuple(map(spec, signature)), autograph=False)
             graph = traced.get_concrete_function()
 
         def run(*args: Any) -> Any:
@@ -94,3 +100,18 @@ class TensorflowBackend(Backend):
                 return graph(*args)
 
         return run
+
+    def differentiate(
+        self, program: Program, choices: tuple[Choice, ...], loss: str, wrt: Sequence[str]
+    ) -> Callable[..., Any]:
+        runs = tuple(choice.run for choice in choices)
+
+        def function(weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> tuple[Any, Any, Any]:
+            leaves = {name: weights[name] for name in wrt}
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(leaves)
+                outputs, carries = interpret(program, runs, weights, values)
+            gradients = tape.gradient(outputs[loss], leaves, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            return outputs, carries, {name: tf.convert_to_tensor(gradient) for name, gradient in gradients.items()}
+
+        return function

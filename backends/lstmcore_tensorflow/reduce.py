@@ -30,6 +30,10 @@ def reduce(op: ops.Reduce, w: Weights, x: Tensor) -> tuple[Tensor]:
     return (REDUCTIONS[op.function](x, op.axes, op.keepdims),)
 
 
+def total(op: ops.Total, w: Weights, x: Tensor) -> tuple[Tensor]:
+    return (REDUCTIONS[op.function](x),)
+
+
 def pool(op: ops.Pool, w: Weights, x: Tensor) -> tuple[Tensor]:
     padding = op.padding.upper()
     if op.function == "mean":

@@ -25,3 +25,7 @@ def parameter(op: ops.Parameter, w: Weights) -> tuple[Tensor]:
 
 def zeros(op: ops.Zeros, w: Weights, like: Tensor) -> tuple[Tensor]:
     return (tf.zeros((tf.shape(like)[0], *op.shape), like.dtype),)
+
+
+def one_hot(op: ops.OneHot, w: Weights, x: Tensor, like: Tensor) -> tuple[Tensor]:
+    return (tf.one_hot(x, op.depth, dtype=like.dtype),)

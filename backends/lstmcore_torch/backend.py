@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from lstmcore import ops
-from lstmcore.contract import Backend, Kernel
+from lstmcore.contract import Backend, Choice, Kernel
 from lstmcore.ops import Op
-from lstmcore.program import Program
+from lstmcore.program import Program, interpret
 from lstmcore_torch import fused, linear, normalize, pointwise, recurrent, reduce, shape, values
 
 
@@ -21,6 +21,9 @@ class TorchBackend(Backend):
     """PyTorch, on the CPU or a CUDA device."""
 
     name = "torch"
+    maths = SimpleNamespace(
+        sqrt=torch.sqrt, absolute=torch.abs, maximum=torch.maximum, sum=torch.sum, where=torch.where
+    )
     kernels: ClassVar[Mapping[type[Op], tuple[Kernel, ...]]] = MappingProxyType(
         {
             ops.Affine: (Kernel("linear", linear.affine),),
@@ -36,6 +39,7 @@ class TorchBackend(Backend):
             ops.Constant: (Kernel("tensor", values.constant),),
             ops.Parameter: (Kernel("itself", values.parameter),),
             ops.Zeros: (Kernel("new_zeros", values.zeros),),
+            ops.OneHot: (Kernel("scatter", values.one_hot),),
             ops.Reshape: (Kernel("view", shape.reshape),),
             ops.Transpose: (Kernel("view", shape.transpose),),
             ops.Reverse: (Kernel("flip", shape.reverse),),
@@ -47,6 +51,7 @@ class TorchBackend(Backend):
             ops.Fold: (Kernel("view", shape.fold),),
             ops.Unfold: (Kernel("view", shape.unfold),),
             ops.Reduce: (Kernel("reduction", reduce.reduce),),
+            ops.Total: (Kernel("reduction", reduce.total),),
             ops.Pool: (Kernel("pool1d", reduce.pool),),
             ops.Causal: (Kernel("tril", reduce.causal),),
             ops.BatchNormalize: (Kernel("addcmul", normalize.batch_normalize),),
@@ -84,10 +89,32 @@ class TorchBackend(Backend):
     def numpy(self, tensor: Tensor) -> np.ndarray[Any, Any]:
         return tensor.detach().cpu().numpy()
 
-    def compile(self, function: Callable[..., Any], program: Program, dtype: str) -> Callable[..., Any]:
+    def compile(self, function: Callable[..., Any], signature: Any, dtype: str) -> Callable[..., Any]:
         def without_gradients(*args: Any) -> Any:
             # cuDNN's recurrent kernels use TF32 unless told otherwise; float32 means float32 here.
             with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 return function(*args)
 
         return without_gradients
+
+    def differentiate(
+        self, program: Program, choices: tuple[Choice, ...], loss: str, wrt: Sequence[str]
+    ) -> Callable[..., Any]:
+        runs = tuple(choice.run for choice in choices)
+
+        def function(weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> tuple[Any, Any, Any]:
+            leaves = {name: weights[name].detach().requires_grad_() for name in wrt}
+            with torch.enable_grad():
+                outputs, carries = interpret(program, runs, {**weights, **leaves}, values)
+            found = torch.autograd.grad(outputs[loss], list(leaves.values()), allow_unused=True)
+            gradients = {
+                name: torch.zeros_like(leaf) if gradient is None else gradient
+                for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
+            }
+            return _detached(outputs), _detached(carries), gradients
+
+        return function
+
+
+def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach() for name, tensor in tensors.items()}

@@ -31,6 +31,10 @@ def reduce(op: ops.Reduce, w: Weights, x: Tensor) -> tuple[Tensor]:
     return (REDUCTIONS[op.function](x, op.axes, keepdim=op.keepdims),)
 
 
+def total(op: ops.Total, w: Weights, x: Tensor) -> tuple[Tensor]:
+    return (x.mean() if op.function == "mean" else x.sum(),)
+
+
 def pool(op: ops.Pool, w: Weights, x: Tensor) -> tuple[Tensor]:
     channels_first = x.transpose(1, 2)
     padding = same(x.shape[1], op.size, op.strides) if op.padding == "same" else (0, 0)

@@ -22,3 +22,10 @@ def parameter(op: ops.Parameter, w: Weights) -> tuple[Tensor]:
 
 def zeros(op: ops.Zeros, w: Weights, like: Tensor) -> tuple[Tensor]:
     return (like.new_zeros((like.shape[0], *op.shape)),)
+
+
+def one_hot(op: ops.OneHot, w: Weights, x: Tensor, like: Tensor) -> tuple[Tensor]:
+    # Ids outside go to one more column, which is cut off: F.one_hot refuses them.
+    inside = torch.where((x >= 0) & (x < op.depth), x, op.depth).long()
+    y = like.new_zeros((*x.shape, op.depth + 1))
+    return (y.scatter_(-1, inside[..., None], 1)[..., : op.depth],)

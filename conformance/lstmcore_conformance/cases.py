@@ -1,10 +1,11 @@
 """The cases: families of settings in ``families/*.json``, expanded to rows with stable, readable ids.
 
-A family says what is built (``layer``, ``op``, ``model`` or ``paper``), how it is checked (``check``), who judges
-(``oracle``), and what varies: ``axes``, crossed in full or, with ``"cover": "pairs"``, so that every pair of values
-occurs; ``cross``, with which all that is crossed once more; ``rows``, spelled out; ``fixed``, for all. A setting is
-one of `SETTINGS`, or else an option of what is built. Ids read ``family/settings that matter/dtype``; renaming one
-orphans its xfails and goldens, and gives it other numbers.
+A family says what is built (``layer``, ``op``, ``model``, ``graph`` or ``paper``), how it is checked (``check``), who
+judges (``oracle``), and what varies: ``axes``, crossed in full or, with ``"cover": "pairs"``, so that every pair of
+values occurs; ``cross``, with which all that is crossed once more; ``rows``, spelled out; ``fixed``, for all. A
+setting is one of `SETTINGS`, or else an option of what is built, or a further argument of its call. Layers in options
+are written ``["LSTMCell", {"units": 3}]``. Ids read ``family/settings that matter/dtype``; renaming one orphans its
+xfails and goldens, and gives it other numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 PROFILES = ("smoke", "standard")
-SUBJECTS = ("layer", "op", "model", "paper")
+SUBJECTS = ("layer", "op", "model", "graph", "paper")
 
 # What every case has: batch, time, features, units, and how it is run. I, B, H and T differ.
 SETTINGS: Mapping[str, Any] = MappingProxyType(
@@ -35,6 +36,10 @@ SETTINGS: Mapping[str, Any] = MappingProxyType(
         "values": "plain",  # a range of `data.VALUES`
         "shape": None,  # of the input without batch, where T and I do not say it
         "kind": "float",
+        "inputs": None,  # where there are several: the shape of each; what else an entry may be: `subjects.entry`
+        "masks": None,  # where there are several inputs: the pattern for each
+        "previous": False,  # the output before the first step is given
+        "mask_out": False,  # the masks that go on are outputs too
     }
 )
 
@@ -108,7 +113,7 @@ def _expand(family: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _case(family: Mapping[str, Any], given: Mapping[str, Any]) -> Case:
     settings = {**SETTINGS, **{k: v for k, v in given.items() if k in SETTINGS}}
-    options = {k: v for k, v in given.items() if k not in SETTINGS and k not in (*SUBJECTS, "name")}
+    options = {k: v for k, v in given.items() if k not in SETTINGS and k not in (*SUBJECTS, "name", "check")}
     what = next(key for key in SUBJECTS if key in family or key in given)
     fixed = family.get("fixed", {})
     varying = {k: v for k, v in given.items() if k not in fixed}
@@ -117,7 +122,7 @@ def _case(family: Mapping[str, Any], given: Mapping[str, Any]) -> Case:
         family=family["name"],
         subject=(what, given.get(what, family.get(what))),
         level=family.get("level", "forward"),
-        check=family.get("check", "values"),
+        check=given.get("check", family.get("check", "values")),
         oracle=family.get("oracle", "reference"),
         settings=MappingProxyType(settings),
         options=MappingProxyType(options),
@@ -130,6 +135,26 @@ def _function(value: Any) -> str:
     return ",".join([value["name"], *(f"{k}={v}" for k, v in value.items() if k != "name")])
 
 
+def _layers(value: Any) -> str:
+    """Layers and their options: lstmcell,units=3; several joined by +."""
+    if isinstance(value, list) and value and isinstance(value[0], str):
+        return value[0].lower() + "".join(f",{k}={_layers(v)}" for k, v in value[1].items())
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return "+".join(map(_layers, value))
+    return value.lower() if isinstance(value, str) else _compact(value)
+
+
+def _shapes(value: Any) -> str:
+    """Shapes as 5x4,5x1; a number of no axes is "one"."""
+    if isinstance(value, Mapping):
+        words = [str(word) for key, word in value.items() if key not in ("shape", "weight") and word is not True]
+        marks = [key for key, word in value.items() if word is True or key == "weight"]
+        return ".".join([*words, *marks, _shapes([value.get("shape", value.get("weight"))])])
+    if value is None:
+        return "none"
+    return ",".join("x".join(map(str, one)) or "one" if isinstance(one, list) else _shapes(one) for one in value)
+
+
 def _flag(word: str, when: bool = True) -> Callable[[Any], str]:
     return lambda value: word if value is when else ""
 
@@ -138,9 +163,15 @@ def _flag(word: str, when: bool = True) -> Callable[[Any], str]:
 WORDS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
     {
         "name": str,
+        "check": str,
         "paper": str,
         "layer": lambda value: value.lower(),
         "op": str,
+        "graph": str,
+        "cell": _layers,
+        "wraps": _layers,
+        "backward_layer": lambda value: f"other={_layers(value)}" if value else "",
+        "inputs": _shapes,
         "activation": _function,
         "function": _function,
         "recurrent_activation": lambda value: f"by={_function(value)}",
@@ -150,8 +181,12 @@ WORDS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
         "return_state": _flag("state"),
         "go_backwards": _flag("back"),
         "zero_output_for_mask": _flag("zeroed"),
+        "unroll": _flag("unroll"),
         "mask_zero": _flag("mask_zero"),
         "mask": lambda value: f"mask={value}" if value else "",
+        "masks": lambda value: f"masks={','.join(word or 'no' for word in value)}" if value else "",
+        "previous": _flag("previous"),
+        "mask_out": lambda value: "",
         "states": lambda value: value or "",
         "time": lambda value: value if value == "open" else "",
         "dtype": lambda value: "",

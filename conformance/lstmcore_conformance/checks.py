@@ -19,6 +19,7 @@ from lstmcore.models import load_model
 from lstmcore.runtime.compare import scale_error
 from lstmcore_conformance import oracles
 from lstmcore_conformance.cases import Case
+from lstmcore_conformance.relations import RELATIONS
 from lstmcore_conformance.results import Judge
 from lstmcore_conformance.subjects import Outcome, Sessions, Subject, chain, subject
 
@@ -164,5 +165,5 @@ def _others(case: Case, backend: Backend) -> Iterator[Backend]:
 
 Check = Callable[[Case, Backend, Judge, Sessions], None]
 CHECKS: Mapping[str, Check] = MappingProxyType(
-    {f.__name__: f for f in (values, nan, repeat, batch, resume, count, files)}
+    {**{f.__name__: f for f in (values, nan, repeat, batch, resume, count, files)}, **RELATIONS}
 )

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from lstmcore import plugins
-from lstmcore.errors import BackendError
+from lstmcore.errors import BackendError, near
 from lstmcore_conformance import report
 from lstmcore_conformance.cases import PROFILES
 from lstmcore_conformance.results import Result
@@ -23,11 +23,18 @@ from lstmcore_conformance.suite import Case, cases, run
 @click.option("--backend", "backends", multiple=True, metavar="NAME", help="Name or name:device; may be repeated.")
 @click.option("--profile", type=click.Choice(PROFILES), default="standard", show_default=True, help="Which cases.")
 @click.option("--filter", "containing", default="", metavar="TEXT", help="Only cases whose id contains TEXT.")
+@click.option("--family", "families", multiple=True, metavar="NAME", help="Only this family; may be repeated.")
 @click.option("--strict", is_flag=True, help="Unsupported cases count as failed.")
 @click.option("--list", "listing", is_flag=True, help="Print the cases' ids and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def conformance(
-    backends: tuple[str, ...], profile: str, containing: str, strict: bool, listing: bool, as_json: bool
+    backends: tuple[str, ...],
+    profile: str,
+    containing: str,
+    families: tuple[str, ...],
+    strict: bool,
+    listing: bool,
+    as_json: bool,
 ) -> None:
     """Check that a backend computes what lstmcore means: every op and layer, against arithmetic on paper, numbers
     of Keras, and the reference in float64.
@@ -38,7 +45,11 @@ def conformance(
     Example:
       lstmcore conformance --backend numpy --profile smoke
     """
-    selected = cases(profile, containing)
+    known = dict.fromkeys(case.family for case in cases(profile))
+    for name in families:
+        if name not in known:
+            raise click.UsageError(f"profile {profile!r} has no family {name!r}.{near(name, known)}")
+    selected = cases(profile, containing, families)
     if not selected:
         raise click.UsageError(f"no case of profile {profile!r} has {containing!r} in its id; see --list")
     if listing:

@@ -38,8 +38,19 @@ GAIN: Mapping[str, float] = MappingProxyType(
 
 # The largest weight of a port, and whether it is divided by the root of the fan-in.
 REACH: Mapping[str, tuple[float, bool]] = MappingProxyType(
-    {"kernel": (1.1, True), "recurrent_kernel": (0.9, True), "bias": (0.6, False), "embeddings": (1.0, False)}
+    {
+        "kernel": (1.1, True),
+        "recurrent_kernel": (0.9, True),
+        "bias": (0.6, False),
+        "embeddings": (1.0, False),
+        "gamma": (1.5, False),
+        "beta": (0.6, False),
+        "moving_mean": (0.6, False),
+        "moving_variance": (1.8, False),
+    }
 )
+OTHERS = (1.0, False)
+POSITIVE = ("moving_variance",)
 
 
 @lru_cache(maxsize=1)
@@ -69,9 +80,11 @@ def float32_exact(x: Array) -> Array:
 def weight(key: str, path: str, shape: tuple[int, ...], gain: float = 1.0) -> Array:
     """A weight by its path, ``"lstm/recurrent_kernel"``: kernels scaled by fan-in, biases up to 0.6."""
     port = path.rpartition("/")[2]
-    reach, fan = REACH[port]
-    most = reach * (min(gain, 1.0) if port == "recurrent_kernel" else gain) / (np.sqrt(shape[0]) if fan else 1)
-    return float32_exact(_sized(stream(key, path), shape, 0.4 * most, most))
+    reach, fan = REACH.get(port, OTHERS)
+    most = reach * (min(gain, 1.0) if port == "recurrent_kernel" else gain)
+    most /= np.sqrt(np.prod(shape[:-1])) if fan else 1
+    drawn = float32_exact(_sized(stream(key, path), shape, 0.4 * most, most))
+    return np.abs(drawn) if port in POSITIVE else drawn
 
 
 def state(key: str, name: str, shape: tuple[int, ...]) -> Array:
@@ -86,6 +99,11 @@ def ids(key: str, name: str, shape: tuple[int, ...], limit: int) -> Array:
     drawn[source.child("padding").uniform(shape) < 0.33] = 0
     drawn.reshape(-1)[-1] = limit - 1
     return drawn
+
+
+def bools(key: str, name: str, shape: tuple[int, ...]) -> Array:
+    """True and False, more of the former."""
+    return stream(key, name).uniform(shape) < 0.6
 
 
 def _plain(source: Stream, shape: tuple[int, ...]) -> Array:
@@ -106,10 +124,39 @@ def _with(source: Stream, shape: tuple[int, ...], *special: float) -> Array:
     return x
 
 
+def _few(source: Stream, shape: tuple[int, ...]) -> Array:
+    """Few numbers, so that some are equal."""
+    return np.array([-0.5, 0.0, 0.25, 1.0])[(source.uniform(shape) * 4).astype(int)]
+
+
+def _gaps(source: Stream, shape: tuple[int, ...], gap: float) -> Array:
+    """Some steps hold one number alone, and one step does but for its last feature."""
+    x = _plain(source, shape)
+    steps = x.reshape(shape[0], -1, shape[-1])
+    steps[~mask("holes", *steps.shape[:2])] = gap
+    steps[0, 0, :-1] = gap
+    return x
+
+
+NAN_WHERE_MASKED = "nan_where_masked"
+
+
+def nan_where_masked(x: Array, mask: Array) -> Array:
+    """The input with nothing but NaN at its masked steps."""
+    return np.where(mask.reshape(*mask.shape, *[1] * (x.ndim - 2)), x, np.nan)
+
+
 # Ranges of float inputs.
 VALUES: Mapping[str, Callable[[Stream, tuple[int, ...]], Array]] = MappingProxyType(
     {
         "plain": _plain,
+        "positive": lambda source, shape: np.abs(_plain(source, shape)),
+        "few": _few,
+        "tenths": lambda source, shape: _few(source, shape) + 0.1,
+        "outside": _plain,  # of ids, see `subjects`
+        NAN_WHERE_MASKED: _plain,
+        "gaps": lambda source, shape: _gaps(source, shape, 0.0),
+        "quarters": lambda source, shape: _gaps(source, shape, -0.25),
         "near": lambda source, shape: _grid(source, shape, 4.0),
         "wide": lambda source, shape: _grid(source, shape, 80.0),
         "huge": lambda source, shape: _grid(source, shape, 1e4),

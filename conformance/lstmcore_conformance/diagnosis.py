@@ -41,7 +41,7 @@ class Mistake:
 
 def diagnose(case: Case, backend: Backend) -> str:
     """``"; matches if ..."``, or "" where no known mistake explains it."""
-    if case.check != "values" or case.subject[0] == "model":
+    if case.check != "values" or case.subject[0] in ("model", "graph"):
         return ""
     try:
         it = subject(case)
@@ -177,10 +177,14 @@ def _states(change: Callable[[int, Array], Array]) -> Callable[[Subject, Node], 
     return apply
 
 
-def _swap_states(it: Subject, node: Node) -> Subject:
-    inputs = list(node.inputs)
-    inputs[1], inputs[2] = inputs[2], inputs[1]
-    return _node(lambda n: replace(n, inputs=tuple(inputs)))(it, node)
+def _inputs(change: Callable[..., tuple[str | None, ...]]) -> Callable[[Subject, Node], Subject]:
+    """``change(names)`` of the inputs, in their order."""
+    return _node(lambda node: replace(node, inputs=change(*node.inputs)))
+
+
+def _traded(first: str, second: str) -> Callable[[Subject, Node], Subject]:
+    """Two weights of one shape."""
+    return _weights(lambda op, weights: {first: weights[second], second: weights[first]})
 
 
 def _unreversed(it: Subject, node: Node) -> Subject:
@@ -203,7 +207,9 @@ def _unreset(it: Subject, node: Node) -> Subject:
 
 LSTM, GRU, RNN = (ops.Lstm,), (ops.Gru,), (ops.Lstm, ops.Gru, ops.SimpleRnn)
 GATED = (ops.Lstm, ops.Gru)
-WITH_BIAS = (*RNN, ops.Affine)
+OVER_TIME = (*RNN, ops.Scan)
+WITH_BIAS = (*RNN, ops.Affine, ops.Conv)
+NORMALIZE = (ops.BatchNormalize, ops.LayerNormalize)
 
 
 def _orders(gates: str, kind: tuple[type[Op], ...]) -> Iterator[Mistake]:
@@ -242,17 +248,31 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("the recurrent kernel is transposed, gate by gate", RNN, _weights(_transposed)),
     Mistake("the update gate is inverted: (1 - z) h + z g", GRU, _weights(_negated_update)),
     Mistake("reset_after is the other way round", GRU, _unreset),
-    Mistake("the mask is ignored", RNN, _without("mask")),
-    Mistake("zero_output_for_mask is ignored", RNN, _option(zero_output_for_mask=False)),
-    Mistake("masked outputs are zero", RNN, _option(zero_output_for_mask=True)),
-    Mistake("the initial states are ignored", RNN, _states(lambda k, state: 0 * state)),
+    Mistake("the mask is ignored", OVER_TIME, _without("mask")),
+    Mistake("the output before the first step is ignored", OVER_TIME, _without("previous")),
+    Mistake("zero_output_for_mask is ignored", OVER_TIME, _option(zero_output_for_mask=False)),
+    Mistake("masked outputs are zero", OVER_TIME, _option(zero_output_for_mask=True)),
+    Mistake("the initial states are ignored", OVER_TIME, _states(lambda k, state: 0 * state)),
     Mistake("the initial h is ignored", LSTM, _states(lambda k, state: state * (k != 0))),
     Mistake("the initial c is ignored", LSTM, _states(lambda k, state: state * (k != 1))),
-    Mistake("the states h and c are swapped on entry", LSTM, _swap_states),
+    Mistake("the states h and c are swapped on entry", LSTM, _inputs(lambda x, h, c, *rest: (x, c, h, *rest))),
     Mistake("go_backwards is ignored", (ops.Reverse,), _unreversed),
-    Mistake("the output is reversed in time", RNN, after=lambda y: y[:, ::-1]),
+    Mistake("the output is reversed in time", OVER_TIME, after=lambda y: y[:, ::-1]),
     Mistake("y holds the state before each step", RNN, after=lambda y: np.concatenate([0 * y[:, :1], y[:, :-1]], 1)),
     *(Mistake(f"the activation is {f}", RNN, _option(activation=f)) for f in FUNCTIONS),
     *(Mistake(f"the recurrent activation is {f}", GATED, _option(recurrent_activation=f)) for f in FUNCTIONS),
     *(Mistake(f"the activation is {f}", (ops.Activate,), _option(function=f)) for f in FUNCTIONS),
+    Mistake("the operands are swapped", (ops.Binary,), _inputs(lambda x, other: (other, x))),
+    Mistake("the branches are swapped", (ops.Select,), _inputs(lambda condition, x, other: (condition, other, x))),
+    Mistake("the inputs stand in reverse", (ops.Concat,), _inputs(lambda *names: names[::-1])),
+    Mistake("the kernel is flipped", (ops.Conv,), _weights(lambda op, weights: {"kernel": weights["kernel"][::-1]})),
+    Mistake("the dilation is ignored", (ops.Conv,), _option(dilation=1)),
+    *(Mistake(f"padding is {word}", (ops.Conv, ops.Pool), _option(padding=word)) for word in ("same", "causal")),
+    *(
+        Mistake(f"function is {word}", (ops.Pool, ops.Reduce), _option(function=word))
+        for word in ("max", "mean", "sum")
+    ),
+    Mistake("gamma and beta are swapped", NORMALIZE, _traded("gamma", "beta")),
+    Mistake("epsilon is ignored", NORMALIZE, _option(epsilon=0.0)),
+    Mistake("epsilon is 0.001", NORMALIZE, _option(epsilon=0.001)),
 )

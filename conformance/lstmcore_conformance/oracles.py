@@ -1,4 +1,4 @@
-"""Who says what is right: paper, then Keras' goldens, then the reference in float64."""
+"""Who says what is right: paper, then Keras' goldens and the rule in plain loops, then the reference in float64."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from lstmcore import plugins
-from lstmcore_conformance import goldens
+from lstmcore_conformance import goldens, rule
 from lstmcore_conformance.cases import Case
 from lstmcore_conformance.subjects import Outcome, Sessions, Subject
 
@@ -40,8 +40,13 @@ def _reference(case: Case, subject: Subject) -> dict[str, Array]:
     return named(subject, reference(subject))
 
 
+def _rounded(case: Case, subject: Subject) -> dict[str, Array]:
+    """The reference in the dtype of the case, where that decides: of True and False alone."""
+    return named(subject, reference(subject, case.dtype))
+
+
 ORACLES: Mapping[str, Callable[[Case, Subject], dict[str, Array]]] = MappingProxyType(
-    {"paper": _paper, "keras": _keras, "reference": _reference}
+    {"paper": _paper, "keras": _keras, "rule": rule.outputs, "reference": _reference, "rounded": _rounded}
 )
 
 

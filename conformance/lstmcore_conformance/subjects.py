@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -12,15 +12,24 @@ from numpy.typing import NDArray
 
 from lstmcore import layers, ops
 from lstmcore.contract import Backend
-from lstmcore.models import Sequential
-from lstmcore.models.eager import lower
-from lstmcore.program import Builder, Program
+from lstmcore.layers import Input
+from lstmcore.layers.symbolic import lower_call
+from lstmcore.models import Model, Sequential
+from lstmcore.models.eager import Slot, lower
+from lstmcore.program import Builder, Program, Value
 from lstmcore.runtime.session import Session
-from lstmcore_conformance import data, paper
+from lstmcore_conformance import data, graphs, paper, specs
+from lstmcore_conformance.arguments import arguments, input_shape
 from lstmcore_conformance.cases import Case
 
 Array = NDArray[Any]
 NAME = "it"
+RENAMED = {
+    "to": "shape",
+    "numbers": "values",
+    "reduced": "axes",
+    "over": "axes",
+}  # options of ops that are called like settings
 
 
 @dataclass(frozen=True)
@@ -35,8 +44,9 @@ class Subject:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the outputs are called in messages: y, then the states."""
-        return tuple(name.rpartition(".")[2] for name in self.program.outputs)
+        """What the outputs are called in messages: y, then the states; a second y is "y 2"."""
+        short = [name.rpartition(".")[2] for name in self.program.outputs]
+        return tuple(f"{n} {short[:k].count(n) + 1}" if n in short[:k] else n for k, n in enumerate(short))
 
     def run(self, backend: Backend, dtype: str, sessions: Sessions | None = None) -> Outcome:
         """Its outputs and carries on a backend, as arrays."""
@@ -71,7 +81,7 @@ class Sessions:
         self._kept: dict[tuple[str, int, str], Session] = {}
 
     def get(self, program: Program, backend: Backend, dtype: str) -> Session:
-        key = (program.to_json(), id(backend), dtype)
+        key = (replace(program, notes=()).to_json(), id(backend), dtype)
         if key not in self._kept:
             if len(self._kept) >= self._limit:
                 self._kept.pop(next(iter(self._kept)))
@@ -86,41 +96,94 @@ def subject(case: Case) -> Subject:
 
 
 def layer(case: Case) -> layers.Layer:
-    """The layer of a case; ``units`` is H where the layer has any."""
-    cls = getattr(layers, case.subject[1])
-    sized = {"units": case.settings["H"]} if hasattr(cls, "units") or "units" in cls.__dataclass_fields__ else {}
-    return cls(**{**sized, **case.options}, name=NAME)
-
-
-def input_shape(case: Case) -> tuple[int | None, ...]:
-    """Without batch: the case's ``shape``, or (T, I)."""
-    settings = case.settings
-    if settings["shape"] is not None:
-        return tuple(settings["shape"])
-    return (None if settings["time"] == "open" else settings["T"], settings["I"])
+    """The layer of a case."""
+    name, options = specs.of(case)
+    built: layers.Layer = specs.made([name, {**options, "name": NAME}], lambda kind, **o: getattr(layers, kind)(**o))
+    return built
 
 
 def _of_layer(case: Case) -> Subject:
     built = layer(case)
-    count = len(built.op().states) if case.settings["states"] == "given" else None  # type: ignore[union-attr]
-    program = lower(built, input_shape(case), case.settings["mask"] is not None, count)  # type: ignore[arg-type]
-    return _filled(case, program)
+    slots, arrays = arguments(case, built)
+    return _filled(case, _program(built, slots, case.settings["mask_out"]), arrays)
+
+
+def traced(case: Case) -> tuple[layers.Layer, Mapping[str, Any], Program]:
+    """The layer of a case, what it is called on, and its program."""
+    built = layer(case)
+    slots, _ = arguments(case, built)
+    return built, slots, _program(built, slots, case.settings["mask_out"])
+
+
+def _program(built: layers.Layer, slots: Mapping[str, Any], mask_out: bool) -> Program:
+    """The layer's program; ``mask_out``: with the masks that go on as further outputs."""
+    build = Builder()
+
+    def value(leaf: Any) -> Any:
+        return build.input(leaf.name, leaf.shape, leaf.kind) if isinstance(leaf, Slot) else leaf
+
+    with build.scope(NAME):
+        outputs, masks = lower_call(built, build, slots, value, lambda leaf: None)
+    told = [mask for mask in masks if mask is not None] if mask_out else []
+    return build.finish([output.name for output in (*outputs, *told)])
 
 
 def _of_op(case: Case) -> Subject:
-    options = {"shape" if key == "to" else key: value for key, value in case.options.items()}
+    op, build, arrays = _op(case), Builder(), {}
+    entries = case.settings["inputs"] or [list(input_shape(case))]
+    inputs: list[Value | None] = []
+    with build.scope(NAME):
+        for port, given in zip(op.inputs, entries, strict=False):
+            one = given if isinstance(given, Mapping) else {"shape": given}
+            if "weight" in one:
+                inputs.append(build.weight(port, tuple(one["weight"])))
+                continue
+            inputs.append(build.input(port, (None, *one["shape"]), one.get("kind", case.settings["kind"])))
+            if one.get("folded"):
+                rows = case.settings["B"] * case.settings["T"]
+                arrays[port] = _array(case, inputs[-1], (rows, *one["shape"]), 9)
+        inputs += [build.input(name, shape) for name, shape in _states(op)]
+        if case.settings["mask"] is not None:
+            inputs.append(build.input("mask", (None, input_shape(case)[0]), "bool"))
+        elif case.settings["previous"]:
+            inputs.append(None)
+        if case.settings["previous"]:
+            inputs.append(build.input("previous", _output(op)))
+        outputs = build.op(op, *inputs)
+    return _filled(case, build.finish([output.name for output in outputs]), arrays)
+
+
+def _op(case: Case) -> ops.Op:
+    options = {RENAMED.get(key, key): value for key, value in case.options.items()}
     cls = ops.Op.registry[case.subject[1]]
     if "units" in cls.__dataclass_fields__:
         options.setdefault("units", case.settings["H"])
-    op = ops.from_attributes(case.subject[1], options)
+    if "cell" in options:
+        options["body"] = _body(options.pop("cell"), input_shape(case)[1:]).to_data()
+    return ops.from_attributes(case.subject[1], options)
+
+
+def _body(spec: list[Any], features: tuple[int | None, ...]) -> Program:
+    """One step of a cell as a program."""
+    cell = specs.made(spec, lambda kind, **o: getattr(layers, kind)(**o))
     build = Builder()
-    x = build.input("x", (None, *input_shape(case)), case.settings["kind"])
-    others = [build.input(name, (None, case.settings["H"])) for name in getattr(op, "states", ())]
-    if case.settings["mask"] is not None:
-        others.append(build.input("mask", (None, input_shape(case)[0]), "bool"))
-    with build.scope(NAME):
-        outputs = build.op(op, x, *others)
-    return _filled(case, build.finish([output.name for output in outputs]))
+    x = build.input("x", (None, *features))
+    states = [build.input(f"state_{k}", (None, n)) for k, n in enumerate(cell.state_sizes)]
+    outputs, _ = cell.lower(build, x, None, states)
+    return build.finish([output.name for output in outputs])
+
+
+def _states(op: ops.Op) -> list[tuple[str, ops.Shape]]:
+    if isinstance(op, ops.Scan):
+        names = zip(op.states, op.body.inputs[1:], strict=True)
+        return [(port, op.body.values[name].shape) for port, name in names]
+    return [(name, (None, op.units)) for name in op.states] if isinstance(op, ops.Recurrent) else []
+
+
+def _output(op: Any) -> ops.Shape:
+    """Of one step."""
+    shape: ops.Shape = op.body.values[op.body.outputs[0]].shape if isinstance(op, ops.Scan) else (None, op.units)
+    return shape
 
 
 def chain(case: Case) -> Sequential:
@@ -135,7 +198,17 @@ def chain(case: Case) -> Sequential:
 
 
 def _of_model(case: Case) -> Subject:
-    return _filled(case, chain(case).program)
+    return _filled(case, chain(case).program, {})
+
+
+def graph(case: Case) -> Model:
+    """The functional model of a case."""
+    model: Model = graphs.GRAPHS[case.subject[1]](graphs.Namespace(layers, Input, Model, Sequential))
+    return model
+
+
+def _of_graph(case: Case) -> Subject:
+    return _filled(case, graph(case).program, {})
 
 
 def _of_paper(case: Case) -> Subject:
@@ -152,11 +225,15 @@ def _of_paper(case: Case) -> Subject:
     )
 
 
-def _filled(case: Case, program: Program) -> Subject:
+def _filled(case: Case, program: Program, arrays: Mapping[str, Array]) -> Subject:
+    """The program with its numbers; ``arrays`` are those inputs that name and kind do not tell."""
     gains = [data.GAIN.get(_name(case.options.get(k)), 1.0) for k in ("activation", "recurrent_activation")]
     gain = min(gains) if min(gains) < 1 else max(gains)
     weights = {path: data.weight(case.key, path, shape, gain) for path, shape in program.weights.items()}
-    inputs = {name: _input(case, program, name) for name in program.inputs}
+    inputs = {name: arrays[name] if name in arrays else _input(case, program, name) for name in program.inputs}
+    if case.settings["values"] == data.NAN_WHERE_MASKED:
+        name = program.inputs[0]
+        inputs[name] = data.nan_where_masked(inputs[name], inputs["mask"])
     carries = {}
     if case.settings["states"] == "carried":
         for carry in program.carries:
@@ -171,19 +248,27 @@ def _name(function: Any) -> str:
 
 def _input(case: Case, program: Program, name: str) -> Array:
     value = program.values[name]
-    batch, steps = case.settings["B"], case.settings["T"]
-    shape = (batch, *(steps if n is None else n for n in value.shape[1:]))
-    if name == "mask":
-        return data.mask(case.settings["mask"], batch, steps)
+    shape = (case.settings["B"], *(case.settings["T"] if n is None else n for n in value.shape[1:]))
+    if name == "mask" and case.settings["mask"] in data.MASKS:
+        return data.mask(case.settings["mask"], *shape)
+    return _array(case, value, shape, program.limits.get(name, 9))
+
+
+def _array(case: Case, value: Value, shape: tuple[int, ...], limit: int) -> Array:
+    """Numbers for an input, by its name and kind."""
+    if value.kind == "bool" and value.name in ("x", "inputs"):
+        return data.mask("holes", shape[0], int(np.prod(shape[1:]))).reshape(shape)
     if value.kind == "bool":
-        return data.mask("holes", batch, int(np.prod(shape[1:]))).reshape(shape)
+        return data.bools(case.key, value.name, shape)
     if value.kind == "int":
-        return data.ids(case.key, name, shape, program.limits.get(name, 9))
-    if name.startswith("state_") or name in ("h", "c"):
-        return data.state(case.key, name, shape)
-    return data.floats(case.key, name, shape, case.settings["values"])
+        # "outside": also ids beyond both ends.
+        outside = case.settings["values"] == "outside"
+        return data.ids(case.key, value.name, shape, limit + 2 * outside) - outside
+    if value.name.startswith("state_") or value.name in ("h", "c", "previous"):
+        return data.state(case.key, value.name, shape)
+    return data.floats(case.key, value.name, shape, case.settings["values"])
 
 
 BUILDERS: Mapping[str, Callable[[Case], Subject]] = MappingProxyType(
-    {"layer": _of_layer, "op": _of_op, "model": _of_model, "paper": _of_paper}
+    {"layer": _of_layer, "op": _of_op, "model": _of_model, "graph": _of_graph, "paper": _of_paper}
 )

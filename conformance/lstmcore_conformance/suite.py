@@ -6,7 +6,7 @@ results = list(suite.run(NAME, suite.cases("smoke")))
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from lstmcore import plugins
 from lstmcore.contract import Backend
@@ -20,9 +20,9 @@ from lstmcore_conformance.subjects import Sessions
 __all__ = ["PROFILES", "Case", "Result", "cases", "examine", "run"]
 
 
-def cases(profile: str = "standard", containing: str = "") -> tuple[Case, ...]:
-    """The cases of a profile whose id contains a text."""
-    return tuple(case for case in load(profile) if containing in case.id)
+def cases(profile: str = "standard", containing: str = "", families: Collection[str] = ()) -> tuple[Case, ...]:
+    """The cases of a profile whose id contains a text, of those families, or of all where none is named."""
+    return tuple(c for c in load(profile) if containing in c.id and (not families or c.family in families))
 
 
 def run(backend: str | Backend, selected: Iterable[Case]) -> Iterator[Result]:

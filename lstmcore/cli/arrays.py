@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -45,6 +45,20 @@ def read_array(path: Path, key: str | None) -> Array:
     looks = looks_like(head)
     told = "is empty" if not head else f"looks like {looks[0]}" if looks else "is of a format unknown here"
     raise ForeignFileError(f"{path.name} is not a .npy or .npz file; it {told}. Write it with np.save.")
+
+
+def read_inputs(path: Path, key: str | None, names: Sequence[str]) -> Any:
+    """The array for a model's one input, or for several a dict of those of a .npz file that have their names."""
+    if len(names) == 1:
+        return read_array(path, key)
+    if key is not None:
+        raise click.UsageError(f"--key names one array, and the model takes {len(names)}: {', '.join(names)}.")
+    with path.open("rb") as file:
+        if not file.read(HEAD).startswith(_ZIP):
+            raise click.UsageError(
+                f"The model takes {len(names)} inputs: give a .npz file with arrays called {', '.join(names)}."
+            )
+    return {name: read_array(path, name) for name in names}
 
 
 def _read_zip(file: IO[bytes], name: str, key: str | None) -> Array:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lstmcore.cli import agreement
-from lstmcore.cli.arrays import read_array
+from lstmcore.cli.arrays import read_inputs
 from lstmcore.cli.modelfile import read_model
 from lstmcore.cli.options import BackendName, input_option, json_option, key_option, model_file
 from lstmcore.cli.output import show_json
@@ -36,8 +36,8 @@ def compare(
       lstmcore compare model.safetensors --input x.npy
       lstmcore compare model.safetensors --input x.npy --backend numpy --backend torch:cpu --json
     """
-    x = read_array(input_path, key)
     model = read_model(file)
+    x = read_inputs(input_path, key, model.program.inputs)
     with quiet_engines("running on every engine"):
         comparison = run_all(model, x, list(chosen) or None)
     ok = comparison.ok and not (chosen and any(row.status == "missing" for row in comparison.rows))

@@ -41,4 +41,4 @@ input_option = click.option(
     "--input", "input_path", type=PATH, required=True, help="The input: a .npy or .npz file, first axis the samples."
 )
 
-key_option = click.option("--key", help="Which array of a .npz file, where it holds several.")
+key_option = click.option("--key", help="Which array of a .npz file, where it holds several and the model takes one.")

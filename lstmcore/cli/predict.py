@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from lstmcore import plugins
-from lstmcore.cli.arrays import check_output, read_array, write_arrays
+from lstmcore import plugins, tree
+from lstmcore.cli.arrays import check_output, read_inputs, write_arrays
 from lstmcore.cli.modelfile import read_model
 from lstmcore.cli.options import BackendName, input_option, json_option, key_option, model_file
 from lstmcore.cli.output import printable, say, show_json
@@ -46,10 +46,11 @@ def predict(
     Examples:
       lstmcore predict model.safetensors --input x.npy --output y.npy
       lstmcore predict model.safetensors --input data.npz --key x_test --output y.npy --backend torch:cpu
+      lstmcore predict translate.safetensors --input named_like_the_inputs.npz --output y.npy
     """
     check_output(output_path, 1, file, input_path)
-    x = read_array(input_path, key)
     model = read_model(file)
+    x = read_inputs(input_path, key, model.program.inputs)
     name = backend or plugins.current()
     with quiet_engines(f"loading {name}"):
         engine = plugins.get(name)
@@ -57,14 +58,14 @@ def predict(
     with quiet_engines():
         found = model.predict(x, batch_size=batch_size, verbose=1, backend=engine)
     seconds = time.perf_counter() - start
-    outputs = dict(zip(model.program.outputs, found if isinstance(found, list) else [found], strict=True))
+    outputs = dict(zip(model.program.outputs, tree.leaves(found), strict=True))
     check_output(output_path, len(outputs), file, input_path)
     write_arrays(output_path, outputs)
     facts = {
         "model": model.name,
         "backend": engine.name,
         "device": engine.device,
-        "samples": len(x),
+        "samples": len(next(tree.leaves(found))),
         "outputs": {port: {"shape": y.shape, "dtype": y.dtype.name} for port, y in outputs.items()},
         "seconds": seconds,
         "output": str(output_path),

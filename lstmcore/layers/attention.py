@@ -13,6 +13,7 @@ from lstmcore.layers.base import Layer
 from lstmcore.layers.broadcasting import combined, listed, number, over_features, with_axis
 from lstmcore.layers.module import Lowered, Mask
 from lstmcore.layers.options import option, spec
+from lstmcore.layers.regularization import dropped
 from lstmcore.layers.shapes import known_length
 from lstmcore.ops.base import may_equal
 from lstmcore.program import Builder, Value
@@ -32,10 +33,11 @@ def softmax(build: Builder, scores: Value) -> Value:
     return build.op(ops.Activate(activations.function("softmax")), scores, name="weights")[0]
 
 
-def note_dropout(build: Builder, dropout: float) -> None:
-    """Says that it changes no number outside training."""
-    if dropout:
+def thinned(build: Builder, weights: Value, dropout: float) -> Value:
+    """The weights under dropout, which acts in training only; elsewhere a note says so."""
+    if dropout and not build.training:
         build.note(f"{build.path('')[:-1]}: dropout acts in training only")
+    return dropped(build, weights, dropout)
 
 
 class SequenceAttention(Layer, abstract=True):
@@ -76,7 +78,7 @@ class SequenceAttention(Layer, abstract=True):
         if use_causal_mask:
             allowed += build.op(ops.Causal(), scores, name="causal")
         weights = softmax(build, only_allowed(build, combined(build, "and", allowed) if allowed else None, scores))
-        note_dropout(build, self.dropout)
+        weights = thinned(build, weights, self.dropout)
         lead = _lead(query)
         (y,) = build.op(ops.Einsum(f"{lead}qk,{lead}kv->{lead}qv"), weights, value, name="attended")
         if query_mask is not None:

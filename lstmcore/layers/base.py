@@ -179,6 +179,10 @@ class Layer(Module, metaclass=LayerType):
         initializer: Initializer = getattr(self, self.initializers[weight])
         return initializer
 
+    def regularizer(self, weight: str) -> Any:
+        option_name = self.initializers.get(weight, f"{weight}_initializer").replace("_initializer", "_regularizer")
+        return getattr(self, option_name, None)
+
     # Config.
 
     @classmethod

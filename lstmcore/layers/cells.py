@@ -9,10 +9,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass
+from itertools import starmap
 from typing import Any, ClassVar
 
 from lstmcore import initializers, tree
-from lstmcore.errors import SpecError
+from lstmcore.errors import SpecError, near
 from lstmcore.initializers import Initializer, UnitForgetBias
 from lstmcore.layers import options
 from lstmcore.layers.base import Layer
@@ -91,19 +92,24 @@ class Cell(Layer, abstract=True):
     def state_sizes(self) -> list[int]:
         """The lengths of the states, as a flat list."""
         size = self.state_size
-        return list(size) if isinstance(size, (list, tuple)) else [size]  # type: ignore[list-item]
+        sizes: list[Any] = list(size) if isinstance(size, (list, tuple)) else [size]
+        if not all(type(n) is int and n > 0 for n in sizes) or not sizes:
+            raise SpecError(f"{self.called()}: state_size is {size!r}; expected a positive integer, or a list of them")
+        return sizes
 
     def lower(self, build: Builder, x: Value, mask: Any, states: Any = ()) -> Lowered:
         given = [states] if isinstance(states, Value) else list(states)
         self._check_given(given)
         features = x.shape[-1]
-        if features is None:
-            raise SpecError("the last axis of the input must have a known length")
+        if len(x.shape) < 2 or features is None:
+            raise SpecError(f"a step of the input has shape {x.shape}; expected (batch, ..., features), features known")
         declared = self.declare(features)
-        if not all(isinstance(weight, Weight) for weight in declared.values()):
-            raise SpecError(f"{self.called()}: declare must give a Weight for each name, not {declared!r}")
+        if not isinstance(declared, Mapping) or not all(starmap(_declares, declared.items())):
+            raise SpecError(
+                f"{self.called()}: declare must give a Weight, its shape a tuple, for each name, not {declared!r}"
+            )
         self.state.declared = {name: initializers.get(weight.initializer) for name, weight in declared.items()}
-        w = {name: Expr(build, build.weight(name, tuple(weight.shape))) for name, weight in declared.items()}
+        w = _Declared((name, Expr(build, build.weight(name, tuple(weight.shape)))) for name, weight in declared.items())
         made = self.step(CellOps(), Expr(build, x), [Expr(build, state) for state in given], w)
         output, after = self._checked(made, given)
         self._say(build)
@@ -111,6 +117,9 @@ class Cell(Layer, abstract=True):
 
     def initializer(self, weight: str) -> Initializer:
         return self.state.declared[weight]
+
+    def regularizer(self, weight: str) -> Any:
+        return getattr(self, f"{weight.removesuffix('_kernel') if weight != 'kernel' else weight}_regularizer", None)
 
     def arrange(self, outputs: Sequence[Any]) -> Any:
         """The output, and the list of next states."""
@@ -132,7 +141,9 @@ class Cell(Layer, abstract=True):
         if not isinstance(after, (list, tuple)) or not all(isinstance(entry, Expr) for entry in (output, *after)):
             raise SpecError(f"{told}, made of what it was given; it returned {made!r}")
         given, wanted = [entry.shape[1:] for entry in after], [state.shape[1:] for state in states]
-        if given != wanted or any(entry.value.kind != "float" for entry in (output, *after)):
+        if output.value.kind != "float":
+            raise SpecError(f"{told}: its output {output!r} holds {output.value.kind}; choose numbers by ops.where")
+        if given != wanted or any(entry.value.kind != "float" for entry in after):
             raise SpecError(
                 f"{told}: it returned states of shapes {[e.shape for e in after]}; expected {wanted} a sample"
             )
@@ -142,8 +153,22 @@ class Cell(Layer, abstract=True):
 
     def _say(self, build: Builder) -> None:
         rates = {name: getattr(self, name, 0) for name in ("dropout", "recurrent_dropout")}
+        if any(rates.values()) and build.training:
+            raise SpecError(f"{self.called()}: dropout in a cell cannot be trained with yet; use a Dropout layer")
         if any(rates.values()):
             build.note(f"{self.called()}: dropout and recurrent_dropout act in training only")
+
+
+class _Declared(dict[str, Expr]):
+    """The weights that a step is given."""
+
+    def __missing__(self, name: object) -> Expr:
+        raise SpecError(f"step reads the weight {name!r}, which declare does not give.{near(name, self)}")
+
+
+def _declares(name: object, weight: object) -> bool:
+    named = isinstance(name, str) and name != "" and "/" not in name
+    return named and isinstance(weight, Weight) and isinstance(weight.shape, (list, tuple))
 
 
 def _as_options(cls: type) -> None:
@@ -353,3 +378,5 @@ def adopt_dtype(outer: Layer, inner: Sequence[Module]) -> None:
                     f"{outer.called()} and {part.called()} in it have dtypes {sorted(dtypes)}; give both one"
                 )
             object.__setattr__(part, "dtype", "float64")
+            if part is not outer and part.parts:
+                adopt_dtype(part, list(part.parts.values()))

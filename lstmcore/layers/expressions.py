@@ -20,7 +20,7 @@ REDUCTIONS = ("max", "mean", "min", "sum")
 
 
 class Expr:
-    """A value of one step: (batch, ...), or a weight. ``+ - * / **`` broadcast; ``@`` multiplies the last axis."""
+    """A value of one step: (batch, ...), or a weight. ``+ - * / ** < <= > >=`` broadcast; ``x @ w``: the last axis."""
 
     __array_ufunc__ = None  # NumPy arrays leave the operators to it, which refuse them
 
@@ -36,19 +36,26 @@ class Expr:
         return f"<{self.value.kind} {self.shape} of a cell's step>"
 
     def _with(self, op: ops.Op, *others: Expr) -> Expr:
-        return Expr(self._build, self._build.op(op, self.value, *(other.value for other in others))[0])
+        function = getattr(op, "function", None) or type(op).__name__.lower()
+        name = str(getattr(function, "name", function))
+        return Expr(self._build, self._build.op(op, self.value, *(other.value for other in others), name=name)[0])
 
     def _wrap(self, other: Any) -> Expr:
         if isinstance(other, Expr):
             return other
         if isinstance(other, (int, float, np.integer, np.floating)) and not isinstance(other, bool):
-            return self._with(ops.Constant(shape=(), values=(float(other),)))
+            try:
+                return self._with(ops.Constant(shape=(), values=(float(other),)))
+            except OverflowError:
+                raise SpecError("a cell's step holds a number that no float can hold") from None
         raise SpecError(
             f"a cell's step combines values and numbers, not {type(other).__name__}; an array that it needs is a weight"
         )
 
     def _binary(self, function: str, other: Any) -> Expr:
-        return self._with(ops.Binary(function), self._wrap(other))
+        other = self._wrap(other)
+        _keep_samples_apart(self, other)
+        return self._with(ops.Binary(function), other)
 
     def __add__(self, other: Any) -> Expr:
         return self._binary("add", other)
@@ -73,11 +80,29 @@ class Expr:
     def __rtruediv__(self, other: Any) -> Expr:
         return self._wrap(other) / self
 
+    def __rpow__(self, other: Any) -> Expr:
+        return self._wrap(other) ** self
+
+    def __lt__(self, other: Any) -> Expr:
+        return self._binary("less", other)
+
+    def __le__(self, other: Any) -> Expr:
+        return self._binary("less_equal", other)
+
+    def __gt__(self, other: Any) -> Expr:
+        return self._wrap(other) < self
+
+    def __ge__(self, other: Any) -> Expr:
+        return self._wrap(other) <= self
+
+    def __abs__(self) -> Expr:
+        return self._with(ops.Unary("abs"))
+
     def __neg__(self) -> Expr:
         return self._with(ops.Unary("negative"))
 
     def __matmul__(self, other: Any) -> Expr:
-        if not isinstance(other, Expr) or len(other.shape) != 2:
+        if not isinstance(other, Expr) or len(other.shape) != 2 or other.shape[0] is None:
             raise SpecError(f"{self!r} @ {other!r}: the right side of @ is a weight of two axes")
         left, (inner, outer) = string.ascii_lowercase[2 : len(self.shape) + 1], ("a", "b")
         equation = f"{left}{inner},{inner}{outer}->{left}{outer}"
@@ -86,7 +111,7 @@ class Expr:
     def __getitem__(self, row: int) -> Expr:
         """A row of a weight: ``bias[0]``."""
         rows, *rest = self.shape
-        if rows is None or not isinstance(row, int) or not 0 <= row < rows or not rest:
+        if rows is None or not isinstance(row, (int, np.integer)) or not 0 <= row < rows or not rest:
             raise SpecError(f"{self!r}[{row!r}]: rows are taken of weights of two axes or more; else use ops.split")
         chosen = ops.Constant(shape=(rows,), values=tuple(float(k == row) for k in range(rows)))
         letters = string.ascii_lowercase[1 : len(rest) + 1]
@@ -119,8 +144,8 @@ class CellOps:
 
     def activate(self, function: Any, x: Expr) -> Expr:
         """An activation by name or config, as layers take it."""
-        found = activations.get(function)
-        return _expr(x, "activate") if found == activations.LINEAR else x._with(ops.Activate(found))
+        found, x = activations.get(function), _expr(x, str(function))
+        return x if found == activations.LINEAR else x._with(ops.Activate(found))
 
     def matmul(self, x: Expr, other: Expr) -> Expr:
         """``x @ other``."""
@@ -128,10 +153,20 @@ class CellOps:
 
     def einsum(self, equation: str, x: Expr, other: Expr) -> Expr:
         """A product of two in index notation, ``"bij,bj->bi"``."""
-        return _expr(x, "einsum")._with(ops.Einsum(equation), _expr(other, "einsum"))
+        op, operands = ops.Einsum(equation), (_expr(x, "einsum"), _expr(other, "einsum"))
+        sample = op.terms[2][:1]
+        for letters, operand in zip(op.terms, operands, strict=False):
+            if (operand.shape[:1] == (None,)) != (letters[0] == sample) or sample in letters[1:]:
+                raise SpecError(
+                    f"einsum {equation!r} of {x!r} and {other!r}: the batch axis comes first in the operands that have "
+                    "it and in the result, under a letter of its own"
+                )
+        return operands[0]._with(op, operands[1])
 
     def concatenate(self, entries: Sequence[Expr], axis: int = -1) -> Expr:
         """Side by side along an axis."""
+        if not isinstance(entries, (list, tuple)) or not entries:
+            raise SpecError(f"ops.concatenate takes a list of values of the step, not {entries!r}")
         first, *others = [_expr(entry, "concatenate") for entry in entries]
         return first._with(ops.Concat(_axis(first, axis), len(entries)), *others)
 
@@ -139,6 +174,9 @@ class CellOps:
         """The entries of ``concatenate``: so many equal parts, or parts of these lengths."""
         axis = _axis(_expr(x, "split"), axis)
         length = cast(int, x.shape[axis])
+        listed = isinstance(parts, (list, tuple)) and all(type(n) is int and n > 0 for n in parts)
+        if not listed and type(parts) is not int:
+            raise SpecError(f"split: parts is {parts!r}; expected a number of parts, or a list of their lengths")
         if isinstance(parts, int) and (parts < 1 or length % parts):
             raise SpecError(f"split: {length} entries do not make {parts} equal parts")
         lengths = [length // parts] * parts if isinstance(parts, int) else list(parts)
@@ -150,7 +188,9 @@ class CellOps:
     def where(self, condition: Expr, x: Any, other: Any) -> Expr:
         """``x`` where the condition holds, elsewhere ``other``."""
         some = x if isinstance(x, Expr) else _expr(other, "where")
-        return _expr(condition, "where")._with(ops.Select(), some._wrap(x), some._wrap(other))
+        chosen = (_expr(condition, "where"), some._wrap(x), some._wrap(other))
+        _keep_samples_apart(*chosen)
+        return chosen[0]._with(ops.Select(), *chosen[1:])
 
     def zeros_like(self, x: Expr) -> Expr:
         """Zeros of the shape of x."""
@@ -163,6 +203,19 @@ class CellOps:
     def _filled(self, x: Expr, number: float) -> Expr:
         zeros = _expr(x, "zeros_like")._with(ops.Zeros(cast(tuple[int, ...], x.shape[1:])))
         return zeros + number if number else zeros
+
+
+def _keep_samples_apart(*values: Expr) -> None:
+    """SpecError where broadcasting, which goes from the right, would lay a batch axis along another axis."""
+    shapes = [value.shape for value in values]
+    ranks = {len(shape) for shape in shapes if shape[:1] == (None,)}
+    rank = max(ranks, default=0)
+    along = any(len(shape) >= rank and shape[0] not in (None, 1) for shape in shapes)
+    if len(ranks) > 1 or (ranks and (along or max(map(len, shapes)) > rank)):
+        raise SpecError(
+            f"values of shapes {' and '.join(map(str, shapes))} meet: what has a batch axis needs as many axes as the "
+            "other that has one, and more than a weight"
+        )
 
 
 def _expr(x: Any, function: str) -> Expr:

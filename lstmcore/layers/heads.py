@@ -12,7 +12,7 @@ from lstmcore import activations, ops
 from lstmcore.errors import SpecError
 from lstmcore.initializers import Initializer
 from lstmcore.layers import options
-from lstmcore.layers.attention import note_dropout, only_allowed, softmax
+from lstmcore.layers.attention import only_allowed, softmax, thinned
 from lstmcore.layers.base import Layer
 from lstmcore.layers.broadcasting import combined, number, with_axis
 from lstmcore.layers.module import Lowered, Mask
@@ -164,7 +164,7 @@ class MultiHeadAttention(Layer):
             reach += self._near(build, scores, axes, use_causal_mask)
         allowed = combined(build, "and", reach) if reach else None
         weights = _softmax_over(build, only_allowed(build, allowed, scores), len(axes.over))
-        note_dropout(build, self.dropout)
+        weights = thinned(build, weights, self.dropout)
         if allowed is not None and (return_attention_scores or self.dropout or len(x.shape) != 3):
             (weights,) = build.op(ops.Select(), allowed, weights, number(build, 0, weights), name="allowed")
         (y,) = build.op(ops.Einsum(f"{axes.scores},{axes.key}NV->{axes.query}NV"), weights, v, name="attended")

@@ -87,6 +87,10 @@ class Module:
         """Gives a name to what has none."""
         raise NotImplementedError
 
+    def regularizer(self, weight: str) -> Any:
+        """What penalizes a weight of its own, or None."""
+        return None
+
     def serialize(self) -> dict[str, Any]:
         """The description in Keras 3's serialized form."""
         raise NotImplementedError
@@ -144,6 +148,11 @@ class Module:
                 seen.add((id(owner), name))
                 groups[id(owner) in frozen or name in owner.untrained].append(owner.own_weights[name])
         return groups
+
+    def trained_paths(self) -> list[str]:
+        """The paths of the weights that training changes, as a program names them."""
+        frozen = {id(part) for outer in self.modules() if not outer.trainable for part in outer.modules()}
+        return [path for path, owner, name in self.owners() if id(owner) not in frozen and name not in owner.untrained]
 
     def take(self, shapes: Mapping[str, tuple[int, ...]], input_shape: Any = None) -> None:
         """Makes the weights of these shapes, here and in the parts; those that exist must fit."""

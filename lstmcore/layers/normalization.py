@@ -64,6 +64,8 @@ class BatchNormalization(Layer):
                 f"a mask of shape {mask.shape} reaches an input of shape {x.shape}; "
                 "expected one of all axes but the last"
             )
+        if build.training and self.trainable:
+            raise SpecError("it cannot be trained yet; trainable=False keeps its statistics as they are")
         order = [k for k in range(len(x.shape)) if k != axis] + [axis]
         if axis == len(x.shape) - 1:
             return build.op(self.op(), x), mask

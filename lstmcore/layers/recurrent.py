@@ -18,6 +18,7 @@ from lstmcore.layers import options
 from lstmcore.layers.base import Layer
 from lstmcore.layers.module import Lowered
 from lstmcore.layers.options import option, spec
+from lstmcore.layers.regularization import dropped
 from lstmcore.program import Builder, Value
 
 
@@ -55,9 +56,14 @@ class SequenceLayer(Layer, abstract=True):
         mask_implied: bool = False,
     ) -> Lowered:
         layer = self._options()
+        x = dropped(build, x, self._rate("dropout"), (1,))
+        if build.training and self._rate("recurrent_dropout"):
+            raise SpecError(f"{self.called()}: recurrent_dropout cannot be trained with yet; use dropout")
         shapes = self.state_shapes()
         given = initial_state is not None
         states = list(tree.leaves(initial_state)) if given else self._carried(build, shapes, x)
+        if any(state is None for state in states):
+            raise SpecError(f"{self.called()}: an initial state is None; expected all {len(shapes)}, or none at all")
         if len(states) != len(shapes):
             raise SpecError(f"{self.called()}: initial_state has {len(states)} entries; expected {len(shapes)}")
         own_mask = None if mask_implied else mask
@@ -80,6 +86,9 @@ class SequenceLayer(Layer, abstract=True):
         names = ("go_backwards", "return_sequences", "return_state", "stateful", "unroll")
         return {name: getattr(self, name) for name in names}
 
+    def _rate(self, name: str) -> float:
+        return float(vars(self).get(name) or 0)
+
     def _carried(self, build: Builder, shapes: Mapping[str, tuple[int, ...]], x: Value) -> list[Value]:
         if build.apart:
             like = x if x.kind == "float" else None
@@ -87,7 +96,7 @@ class SequenceLayer(Layer, abstract=True):
         stateful = self._options()["stateful"]
         if stateful and x.shape[0] is None:
             raise SpecError(
-                f"{self.called()} is stateful and needs a fixed batch size: "
+                "it is stateful and needs a fixed batch size: "
                 "start the model with Input(batch_shape=(batch, time, features))"
             )
         return [build.carry(name, (x.shape[0], *shape), stateful) for name, shape in shapes.items()]
@@ -99,7 +108,7 @@ class SequenceLayer(Layer, abstract=True):
             build.note(
                 f"{where}: unroll, implementation and use_cudnn change no number; the backend chooses its kernel"
             )
-        if getattr(self, "dropout", 0) or getattr(self, "recurrent_dropout", 0):
+        if not build.training and (self._rate("dropout") or self._rate("recurrent_dropout")):
             build.note(f"{where}: dropout and recurrent_dropout act in training only")
 
 

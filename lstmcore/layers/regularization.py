@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
+from lstmcore import ops
+from lstmcore.errors import SpecError
 from lstmcore.layers import options
 from lstmcore.layers.base import Layer
 from lstmcore.layers.module import Lowered
@@ -15,9 +18,22 @@ from lstmcore.program import Builder, Value
 class TrainingOnly(Layer, abstract=True):
     """Base of these layers."""
 
+    def disturb(self, build: Builder, x: Value) -> Value:
+        """What a training step makes of the input."""
+        raise NotImplementedError
+
     def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
+        if build.training:
+            return (self.disturb(build, x),), mask
         build.note(f"{build.path('')[:-1]}: {type(self).__name__} acts in training only")
         return (x,), mask
+
+
+def dropped(build: Builder, x: Value, rate: float, ones: tuple[int, ...] = (), name: str = "dropout") -> Value:
+    """In training, x with a share ``rate`` of its entries zero, the rest scaled by 1 / (1 - rate)."""
+    if not build.training or rate == 0:
+        return x
+    return build.op(ops.Binary("multiply"), x, build.noise(name, "dropout", rate, x, ones), name=name)[0]
 
 
 @spec
@@ -31,6 +47,13 @@ class Dropout(TrainingOnly):
     seed: Any = option(options.SEED, default=None)
     activity_regularizer: Any = option(options.REGULARIZER, default=None, omit=True, kw_only=True)
 
+    def disturb(self, build: Builder, x: Value) -> Value:
+        shape = self.noise_shape or (None,) * len(x.shape)
+        fits = len(shape) == len(x.shape) and all(n in (None, 1, m) for n, m in zip(shape, x.shape, strict=True))
+        if not fits:
+            raise SpecError(f"noise_shape is {shape}; expected None, 1 or the length for each axis of {x.shape}")
+        return dropped(build, x, self.rate, tuple(axis for axis, n in enumerate(shape) if n == 1 and axis > 0))
+
 
 @spec
 class SpatialDropout1D(TrainingOnly):
@@ -43,6 +66,9 @@ class SpatialDropout1D(TrainingOnly):
     dtype: Any = option(options.PLAIN_DTYPE, default=None, kw_only=True)
     trainable: bool = option(options.FLAG, default=True, config=False, kw_only=True)
 
+    def disturb(self, build: Builder, x: Value) -> Value:
+        return dropped(build, x, self.rate, (1,))
+
 
 @spec
 class GaussianNoise(TrainingOnly):
@@ -52,6 +78,11 @@ class GaussianNoise(TrainingOnly):
     seed: Any = option(options.SEED, default=None)
     activity_regularizer: Any = option(options.REGULARIZER, default=None, omit=True, kw_only=True)
 
+    def disturb(self, build: Builder, x: Value) -> Value:
+        if self.stddev == 0:
+            return x
+        return build.op(ops.Binary("add"), x, build.noise("noise", "normal", self.stddev, x), name="noisy")[0]
+
 
 @spec
 class GaussianDropout(TrainingOnly):
@@ -60,3 +91,11 @@ class GaussianDropout(TrainingOnly):
     rate: float = option(options.RATE)
     seed: Any = option(options.SEED, default=None)
     activity_regularizer: Any = option(options.REGULARIZER, default=None, omit=True, kw_only=True)
+
+    def disturb(self, build: Builder, x: Value) -> Value:
+        if not 0 < self.rate < 1:
+            return x
+        noise = build.noise("noise", "normal", math.sqrt(self.rate / (1 - self.rate)), x)
+        (one,) = build.op(ops.Constant(shape=(), values=(1.0,)), x, name="one")
+        (factor,) = build.op(ops.Binary("add"), noise, one, name="factor")
+        return build.op(ops.Binary("multiply"), x, factor, name="noisy")[0]

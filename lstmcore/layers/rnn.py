@@ -52,14 +52,15 @@ class RNN(SequenceLayer):
         return {f"state_{k}": (n,) for k, n in enumerate(self.cell.state_sizes)}
 
     def run(self, build: Builder, x: Value, states: Sequence[Value], mask: Value | None) -> Sequence[Value]:
-        body = self._body(x.shape[2:], x.kind)
+        body = self._body(x.shape[2:], x.kind, build.training)
         for note in body.notes:
             build.note(f"{build.path('')[:-1]}: {note}")
         return build.op(ops.Scan(body, self.zero_output_for_mask), x, *states, mask)
 
-    def _body(self, features: tuple[int | None, ...], kind: Kind) -> Program:
+    def _body(self, features: tuple[int | None, ...], kind: Kind, training: bool) -> Program:
         """One step of the cell as a program."""
         build = Builder()
+        build.training = training
         x = build.input("x", (None, *features), kind)
         states = [build.input(name, (None, *shape)) for name, shape in self.state_shapes().items()]
         outputs, _ = self.cell.lower(build, x, None, states)

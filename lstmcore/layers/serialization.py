@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lstmcore import configs
@@ -45,7 +45,7 @@ def deserialize(data: Mapping[str, Any]) -> Any:
     if str(kept.get("registered_name")).startswith("Custom>"):
         return _custom(kept)
     name, config = configs.unwrap(kept, "layer")
-    if name in EXECUTE:
+    if isinstance(name, str) and name in EXECUTE:
         raise SpecError(
             f"a {name!r} layer is code, not a description: it cannot be read from a file without running what the file "
             f"says, and on one engine only. {EXECUTE[name]}"
@@ -57,6 +57,10 @@ def _custom(data: Mapping[str, Any]) -> Layer:
     """A layer of a class that is not lstmcore's: one that this process has defined, found by its name."""
     name = str(data.get("registered_name")).partition(">")[2]
     cls = Layer.registry.get(name)
+    if cls is not None and cls.__module__ != data.get("module"):  # the latest of that name, and of another module
+        cls = next(
+            (own for own in _classes(Layer) if (own.__module__, own.__name__) == (data.get("module"), name)), cls
+        )
     if cls is None or cls.is_own():
         raise SpecError(
             f"{name!r} of module {data.get('module')!r} is a class of somebody's own, and files hold no code: "
@@ -66,3 +70,10 @@ def _custom(data: Mapping[str, Any]) -> Layer:
         raise SpecError(f"{name}: the config is {data.get('config')!r}; expected a mapping")
     layer: Layer = cls.from_config(data["config"])
     return layer
+
+
+def _classes(base: type[Layer]) -> Iterator[type[Layer]]:
+    """The classes under a class, the latest first."""
+    for cls in reversed(base.__subclasses__()):
+        yield cls
+        yield from _classes(cls)

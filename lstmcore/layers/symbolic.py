@@ -52,8 +52,10 @@ class SymbolicTensor:
         )
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
-    __matmul__ = __rmatmul__ = __pow__ = __neg__ = __getitem__ = __array__ = __bool__ = __float__ = _refuse
-    __len__ = __iter__ = _refuse
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __matmul__ = __rmatmul__ = __pow__ = __rpow__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __and__ = __rand__ = __or__ = __ror__ = __invert__ = _refuse
+    __neg__ = __pos__ = __abs__ = __round__ = __getitem__ = __setitem__ = __len__ = __iter__ = _refuse
+    __array__ = __bool__ = __float__ = __int__ = __index__ = _refuse
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,18 @@ class Call:
         object.__setattr__(self, "outputs", made)
         self.module.calls.append(self)
         return made
+
+
+def history(tensors: Sequence[SymbolicTensor]) -> list[Call]:
+    """All calls that lead to these tensors, each after those it needs."""
+    found: dict[Call, None] = {}
+    waiting = [tensor.call for tensor in tensors]
+    while waiting:
+        call = waiting.pop()
+        if call not in found:
+            found[call] = None
+            waiting += [tensor.call for tensor in call.tensors]
+    return sorted(found, key=lambda call: call.serial)
 
 
 def _dtype(kind: Kind, dtype: str) -> str:
@@ -142,10 +156,22 @@ def lower_call(
         and any(leaf is not None for leaf in tree.leaves(implied))
     ):
         given["mask_implied"] = True
-    outputs, masks = module.lower(build, first, implied if explicit is None else explicit, **given)
+    if isinstance(first, Value) and not isinstance(explicit, (Value, type(None))):
+        raise SpecError(f"mask is {_told(explicit)}; expected a tensor of dtype bool")
+    try:
+        outputs, masks = module.lower(build, first, implied if explicit is None else explicit, **given)
+    except AttributeError:
+        if isinstance(first, Value):
+            raise
+        raise SpecError(f"it takes one tensor; it is called on {_told(first)}") from None
     if not isinstance(masks, tuple):
         masks = (masks, *[None] * (len(outputs) - 1))
     return outputs, masks
+
+
+def _told(structure: Any) -> str:
+    """A structure of values as a message tells it."""
+    return str(tree.transform(lambda leaf: leaf.shape if isinstance(leaf, Value) else leaf, structure))
 
 
 def call(module: Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -184,7 +210,7 @@ def reason(error: SpecError, module: Module) -> str:
     return f"{text.rstrip('.')}."
 
 
-def hint(before: Module, module: Module, taken: Tensor) -> str:
+def hint(before: Module, module: Module, taken: Tensor | SymbolicTensor) -> str:
     """What the layer before one that does not take its output may have to do with that."""
     if module.wanted_kind() == "int" and taken.kind == "float":
         return " It takes token ids, and so stands first."

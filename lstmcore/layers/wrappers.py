@@ -9,10 +9,11 @@ from lstmcore import ops, tree
 from lstmcore.errors import SpecError
 from lstmcore.layers import options
 from lstmcore.layers.base import Layer
-from lstmcore.layers.cells import adopt_dtype
+from lstmcore.layers.cells import StackedRNNCells, adopt_dtype
 from lstmcore.layers.module import Lowered, Module, fitting
 from lstmcore.layers.options import option, spec
 from lstmcore.layers.recurrent import SequenceLayer, unmasked
+from lstmcore.layers.rnn import RNN
 from lstmcore.naming import snake
 from lstmcore.ops import Kind
 from lstmcore.program import Builder, Value
@@ -139,6 +140,8 @@ def _changed(layer: Any, direction: str, like: Any = None, **changes: Any) -> An
         changes["name"] = f"{direction}_{name.removeprefix(f'{direction}_')}"
     if layer.return_sequences is not None:
         changes["zero_output_for_mask"] = layer.return_sequences
+    if isinstance(layer, RNN):
+        changes["cell"] = _same(layer.cell)
     copy = type(layer).from_config({**layer.get_config(), "name": name, **changes})
     for hidden in ("use_cudnn", "implementation"):
         if hasattr(layer, hidden):
@@ -147,6 +150,12 @@ def _changed(layer: Any, direction: str, like: Any = None, **changes: Any) -> An
         copy.take({path: array.shape for path, array in layer.weights.items()}, layer.state.input_shape)
         copy.replace_weights(layer.weights)
     return copy
+
+
+def _same(cell: Any) -> Any:
+    """A new cell of the very class, which may not be the latest of its name."""
+    inner = {"cells": [_same(entry) for entry in cell.cells]} if isinstance(cell, StackedRNNCells) else {}
+    return type(cell).from_config({**cell.get_config(), **inner})
 
 
 @spec

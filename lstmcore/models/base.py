@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from lstmcore import plugins, streaming, tree
 from lstmcore.contract import Backend
-from lstmcore.errors import SpecError, near
+from lstmcore.errors import InputError, SpecError, near
 from lstmcore.layers import symbolic
 from lstmcore.layers.core import InputLayer
-from lstmcore.layers.module import Module
+from lstmcore.layers.module import Mask, Module
 from lstmcore.layers.options import FLAG, NAME, POSITIVE, checked
 from lstmcore.layers.symbolic import Call, SymbolicTensor
 from lstmcore.naming import snake
 from lstmcore.ops import Shape
-from lstmcore.program import Program
+from lstmcore.program import Builder, Program, Value
 
 if TYPE_CHECKING:
     import os
@@ -56,7 +56,18 @@ class BaseModel(Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies share no session, which holds what the engines compiled, and no model around them."""
-        return {**self.__dict__, "_sessions": {}, "_calls": []}
+        # The calls come first and in order: no copier then has to go down a chain of them, however long.
+        return {"_past": symbolic.history(self._ends()), **self.__dict__, "_sessions": {}, "_calls": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for call in self.__dict__.pop("_past"):
+            if call not in call.module.calls:
+                call.module.calls.append(call)
+
+    def _ends(self) -> Sequence[SymbolicTensor]:
+        """Tensors from which all calls of the model can be reached."""
+        raise NotImplementedError
 
     # What a subclass says.
 
@@ -68,9 +79,15 @@ class BaseModel(Module):
     def _lower(self) -> Program:
         raise NotImplementedError
 
-    def _lower_for(self, shapes: Sequence[Shape]) -> Program:
-        """The program for inputs of other shapes."""
+    def lower_into(self, build: Builder, shapes: Sequence[Shape]) -> tuple[list[Value], list[Mask]]:
+        """Writes the model with inputs of these shapes into a program: its outputs, and their masks."""
         raise NotImplementedError
+
+    def _lower_for(self, shapes: Sequence[Shape]) -> Program:
+        """The program for inputs of these shapes."""
+        build = Builder()
+        outputs, _ = self.lower_into(build, shapes)
+        return build.finish([output.name for output in outputs])
 
     def get_config(self) -> dict[str, Any]:
         """The description of the model, under Keras 3's keys."""
@@ -94,6 +111,11 @@ class BaseModel(Module):
         self.name = name
 
     # Structure.
+
+    @property
+    def output_names(self) -> list[str]:
+        """What each output is called: by the layer that makes it."""
+        raise NotImplementedError
 
     @property
     def layers(self) -> list[Module]:
@@ -259,7 +281,6 @@ class BaseModel(Module):
         """Lets a model without an input shape take that of the data."""
 
     def _batch_size(self, asked: int | None, samples: int) -> int:
-        from lstmcore.errors import InputError
         from lstmcore.runtime.feed import fixed_batch
 
         if asked is not None and (isinstance(asked, bool) or not isinstance(asked, (int, np.integer)) or asked < 1):
@@ -301,6 +322,19 @@ class BaseModel(Module):
         except SpecError as error:
             raise SpecError(f"{self.called()} cannot stream, where the number of steps is open: {error}") from None
         return streaming.streaming(program, self.called())
+
+    @property
+    def states(self) -> dict[str, Array]:
+        """The states that stateful layers keep between calls, by name; copies. Assign them to go back to them."""
+        return {name: array.copy() for name, array in self._states.items()}
+
+    @states.setter
+    def states(self, states: Mapping[str, Any]) -> None:
+        kept = {c.name: self.program.values[c.before].shape for c in self.program.carries if c.stateful}
+        given = {name: np.shape(array) for name, array in states.items()} if isinstance(states, Mapping) else states
+        if not isinstance(given, dict) or not set(given) <= set(kept) or any(given[n] != kept[n] for n in given):
+            raise InputError(f"{self.called()}: states given {given}; expected {kept}, or none of them")
+        self._states = {name: np.array(array, self.dtype) for name, array in states.items()}
 
     def reset_states(self) -> None:
         """Sets the states of stateful layers back to zero."""

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+
 from lstmcore.contract import Backend, Choice, choose
 from lstmcore.program import Program
 from lstmcore.tables import table
+
+
+def _rows(
+    choices: Sequence[Choice], told: Callable[[Choice], str] = str, inside: str = ""
+) -> Iterator[tuple[str, str, str]]:
+    """(node, op, kernel) of each choice; the nodes of a body come after the op that runs it."""
+    for choice in choices:
+        name = f"{inside}{choice.node.name}"
+        yield name, type(choice.node.op).__name__, told(choice)
+        yield from _rows(choice.body, told, f"{name} / ")
 
 
 class Explanation:
@@ -19,10 +31,10 @@ class Explanation:
     @property
     def kernels(self) -> dict[str, str]:
         """Node name -> name of the kernel chosen."""
-        return {choice.node.name: choice.kernel.name for choice in self.choices}
+        return {name: kernel for name, _, kernel in _rows(self.choices, lambda choice: choice.kernel.name)}
 
     def __str__(self) -> str:
-        rows = [(choice.node.name, type(choice.node.op).__name__, str(choice)) for choice in self.choices]
+        rows = list(_rows(self.choices))
         title = f"on {self.backend.name}, device {self.backend.device}, {self.dtype}"
         return f"{self.program}\n\n{title}\n{table(('node', 'op', 'kernel'), rows)}"
 

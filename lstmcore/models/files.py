@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lstmcore import configs, initializers
-from lstmcore.errors import SpecError
+from lstmcore.errors import ForeignFileError, SpecError
 from lstmcore.layers.base import placeholder_weights
+from lstmcore.layers.module import Module
 from lstmcore.layers.serialization import DERIVED
 from lstmcore.models.base import BaseModel
 from lstmcore.models.functional import Model
@@ -26,7 +27,21 @@ def save(model: BaseModel, path: PathLike) -> None:
     """Writes the model to a ``.safetensors`` file."""
     if Path(path).suffix != ".safetensors":
         raise SpecError(f"models are saved to .safetensors files; given {Path(path).name!r}")
+    _check_shared(model)
     write(path, model.weights, json.dumps(_without_arrays(model.serialize())))
+
+
+def _check_shared(model: BaseModel) -> None:
+    """SpecError where a layer with weights is a part of two others: read back, it would be two."""
+    outers: dict[Module, Module] = {}
+    for outer in model.modules():
+        for part in dict.fromkeys(outer.parts.values()):
+            first = outers.setdefault(part, outer)
+            if first is not outer and any(True for _ in part.owners()):
+                raise SpecError(
+                    f"{part.called()} is a part of {first.called()} and of {outer.called()}, which a file cannot say: "
+                    "read back, they would not share it. Save the models one by one, or make each layer part of one."
+                )
 
 
 def _without_arrays(config: Any) -> Any:
@@ -44,6 +59,7 @@ def _without_arrays(config: Any) -> Any:
 def load_model(path: PathLike) -> BaseModel:
     """The model in a ``.safetensors`` file written by ``model.save``. FileError says what is wrong with it."""
     with WeightFile.open(path) as file, placeholder_weights():
+        _check_weights(file)
         model = model_from_json(file.model)
         model.replace_weights(file.read(expected(model)))
     return model
@@ -52,7 +68,15 @@ def load_model(path: PathLike) -> BaseModel:
 def load_weights(model: BaseModel, path: PathLike) -> None:
     """Takes the weights from a file; all of them or none."""
     with WeightFile.open(path) as file:
+        _check_weights(file)
         model.replace_weights(file.read(expected(model)))
+
+
+def _check_weights(file: WeightFile) -> None:
+    if file.header.metadata.get("holds") == "state":
+        raise ForeignFileError(
+            f"{file.header.name} holds the state of a stream, not the weights of a model; stream.load_state reads it"
+        )
 
 
 def expected(model: BaseModel) -> dict[str, tuple[tuple[int, ...], str]]:

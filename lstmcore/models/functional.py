@@ -7,15 +7,16 @@ from typing import Any
 
 from lstmcore import configs, tree
 from lstmcore.errors import InputError, SpecError, near
-from lstmcore.layers.module import Lowered, Module
+from lstmcore.layers.module import Lowered, Mask, Module
 from lstmcore.layers.symbolic import SymbolicTensor
-from lstmcore.models.base import BaseModel
 from lstmcore.models.graph import Graph
+from lstmcore.models.training import TrainableModel
+from lstmcore.naming import unique
 from lstmcore.ops import Kind, Shape
 from lstmcore.program import Builder, Program, Value
 
 
-class Model(BaseModel):
+class Model(TrainableModel):
     """The layers between ``inputs`` and ``outputs``: what ``Input`` and layers called on it return.
 
     Each may be one symbolic tensor, or a list, tuple or dict of them; ``predict`` takes and returns the same
@@ -33,6 +34,7 @@ class Model(BaseModel):
         super().__init__(name, trainable)
         self._inputs, self._outputs = inputs, outputs
         self._graph = Graph(f"model {self.name!r}", inputs, outputs)
+        self._input_names = self._name_inputs()
         self._program = self._lower()
         for module, name in self._graph.names.items():
             call = self._graph.uses(module)[-1]
@@ -83,49 +85,62 @@ class Model(BaseModel):
     @property
     def input_names(self) -> list[str]:
         """What the program calls the inputs."""
-        return [
-            self._graph.names.get(tensor.call.module, tensor.name)
-            if tensor.is_input
-            else f"{tensor.name}_{tensor.index}"
-            for tensor in self._graph.inputs
-        ]
+        return list(self._input_names)
+
+    @property
+    def output_names(self) -> list[str]:
+        names: list[str] = []
+        for tensor in self._graph.outputs:
+            names.append(unique(self._graph.names.get(tensor.call.module, tensor.name), set(names)))
+        return names
+
+    def _name_inputs(self) -> list[str]:
+        names: dict[SymbolicTensor, str] = {
+            tensor: self._graph.names[tensor.call.module] for tensor in self._graph.inputs if tensor.is_input
+        }
+        for tensor in self._graph.inputs:
+            if not tensor.is_input:
+                names[tensor] = unique(f"{tensor.name}_{tensor.index}", set(names.values()))
+        return [names[tensor] for tensor in self._graph.inputs]
+
+    def _ends(self) -> Sequence[SymbolicTensor]:
+        return (*self._graph.inputs, *self._graph.outputs)
 
     def _lower(self) -> Program:
         return self._lower_for([tensor.shape for tensor in self._graph.inputs])
 
-    def _lower_for(self, shapes: Sequence[Shape]) -> Program:
-        """The program for inputs of these shapes."""
-        build = Builder()
+    def lower_into(self, build: Builder, shapes: Sequence[Shape]) -> tuple[list[Value], list[Mask]]:
         kinds = self._graph.kinds()
         given = {
             tensor: (build.input(name, shape, kinds[tensor]), None)
             for tensor, name, shape in zip(self._graph.inputs, self.input_names, shapes, strict=True)
         }
-        outputs, _ = self._graph.lower(build, given)
-        return build.finish([output.name for output in outputs])
+        return self._graph.lower(build, given)
 
     def lower(self, build: Builder, x: Any, mask: Any, **call: Any) -> Lowered:
-        values = list(tree.leaves(self._matching(x)))
-        masks = list(tree.leaves(mask)) if isinstance(mask, (list, tuple, Mapping)) else [mask] * len(values)
+        values = self._matching(x, "tensors")
+        several = isinstance(mask, (list, tuple, Mapping))
+        masks = self._matching(mask, "masks") if several else [mask] * len(values)
         for tensor, value in zip(self._graph.inputs, values, strict=True):
             _check_fits(self.called(), tensor, value)
         given = dict(zip(self._graph.inputs, zip(values, masks, strict=True), strict=True))
         outputs, after = self._graph.lower(build, given)
         return tuple(outputs), tuple(after)
 
-    def _matching(self, x: Any) -> Any:
-        """The inputs in the order of this model's, from a list or a dict of them."""
-        if isinstance(x, Mapping):
-            return list(self._by_input(x).values())
-        given = list(tree.leaves(x))
+    def _matching(self, x: Any, what: str) -> list[Any]:
+        """The inputs, or their masks, in the order of this model's, from a list or a dict of them."""
+        try:
+            given = list(self._by_input(x).values()) if isinstance(x, Mapping) else list(tree.leaves(x))
+        except InputError as error:
+            raise SpecError(str(error)) from None
         if len(given) != len(self._graph.inputs):
-            raise SpecError(f"it is called on {len(given)} tensors; it takes {len(self._graph.inputs)}")
+            raise SpecError(f"it is called on {len(given)} {what}; it takes {len(self._graph.inputs)}")
         return given
 
     def _by_input(self, x: Any) -> Any:
         names = self.input_names
-        if isinstance(x, Mapping) and isinstance(self._inputs, Mapping) and set(x) == set(self._inputs):
-            return dict(zip(names, tree.leaves({key: x[key] for key in self._inputs}), strict=True))
+        if _nests(self._inputs) and (entries := _matched(self._inputs, x)) is not None:
+            return dict(zip(names, entries, strict=True))
         if isinstance(x, Mapping):
             if not set(names) <= set(x):
                 raise InputError(f"inputs given: {sorted(map(str, x))}; expected {sorted(names)}")
@@ -156,6 +171,19 @@ class Model(BaseModel):
                 raise SpecError(f"a functional model has no config key {key!r}.{near(key, known)}")
         inputs, outputs = read(config)
         return cls(inputs, outputs, config.get("name"), bool(config.get("trainable", True)))
+
+
+def _nests(structure: Any) -> bool:
+    """Whether it is a dict, or a list of lists or dicts."""
+    below = structure if isinstance(structure, (list, tuple)) else ()
+    return isinstance(structure, Mapping) or any(isinstance(entry, (list, tuple, Mapping)) for entry in below)
+
+
+def _matched(structure: Any, x: Any) -> list[Any] | None:
+    try:
+        return list(tree.matched(structure, x))
+    except ValueError:
+        return None
 
 
 def _check_fits(owner: str, tensor: SymbolicTensor, value: Value) -> None:

@@ -166,8 +166,8 @@ class Graph:
                 hints = (hint(t.call.module, call.module, t) for t in call.tensors if not t.is_input)
                 told = f"{reason(error, call.module)}{next(filter(None, hints), '')}"
                 raise SpecError(f"layer {name!r}: {told.removeprefix(f'{name}: ')}") from None
-            made = dict(zip(call.outputs, zip(outputs, masks, strict=True), strict=True))
-            known = {**made, **known}
+            made = zip(call.outputs, zip(outputs, masks, strict=True), strict=True)
+            known.update((tensor, values) for tensor, values in made if tensor not in given)
         return [known[tensor][0] for tensor in self.outputs], [known[tensor][1] for tensor in self.outputs]
 
 

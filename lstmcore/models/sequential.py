@@ -14,13 +14,13 @@ from lstmcore.layers.module import Lowered, Mask, Module
 from lstmcore.layers.options import DTYPE
 from lstmcore.layers.serialization import deserialize, serialize
 from lstmcore.layers.symbolic import Call, SymbolicTensor, hint, reason
-from lstmcore.models.base import BaseModel
+from lstmcore.models.training import TrainableModel
 from lstmcore.naming import snake, unique
 from lstmcore.ops import Kind, Shape
 from lstmcore.program import Builder, Program, Value
 
 
-class Sequential(BaseModel):
+class Sequential(TrainableModel):
     """A chain of layers, given as a list or one by one with ``add``.
 
     The input's shape comes from an ``Input`` at the front, from the first layer's ``input_shape``,
@@ -44,6 +44,12 @@ class Sequential(BaseModel):
     @property
     def named_layers(self) -> dict[str, Module]:
         return dict(self._named)
+
+    @property
+    def output_names(self) -> list[str]:
+        last = list(self._named)[-1]
+        count = len(self.program.outputs)
+        return [last] if count == 1 else [f"{last}_{k}" for k in range(count)]
 
     def wanted_kind(self) -> Kind | None:
         return next((layer.wanted_kind() for layer in self.layers if layer.wanted_kind() is not None), None)
@@ -133,6 +139,13 @@ class Sequential(BaseModel):
             tensor = call.finish(shapes, str(step.layer.dtype))[0]
             self._chain.append(call)
 
+    def arrange(self, outputs: Sequence[Any]) -> Any:
+        *_, last = self._named.values()
+        return last.arrange(outputs)
+
+    def _ends(self) -> Sequence[SymbolicTensor]:
+        return self._chain[-1].outputs if self._chain else ()
+
     @property
     def inputs(self) -> list[SymbolicTensor]:
         """The input as a symbolic tensor, in a list."""
@@ -194,17 +207,18 @@ class Sequential(BaseModel):
 
     def _trace(self, source: InputLayer) -> tuple[Program, list[Step]]:
         """The program, and what each layer took and made."""
-        return self._trace_for(source, source.batch_shape)
-
-    def _trace_for(self, source: InputLayer, shape: Shape) -> tuple[Program, list[Step]]:
         build = Builder()
-        x = build.input(source.name or "input_layer", shape, self._kind(source))
-        steps = self._steps(build, x, None, source)
+        steps = self._trace_into(build, source, source.batch_shape)
         return build.finish([output.name for output in steps[-1].outputs]), steps
 
-    def _lower_for(self, shapes: Sequence[Shape]) -> Program:
+    def _trace_into(self, build: Builder, source: InputLayer, shape: Shape) -> list[Step]:
+        x = build.input(source.name or "input_layer", shape, self._kind(source))
+        return self._steps(build, x, None, source)
+
+    def lower_into(self, build: Builder, shapes: Sequence[Shape]) -> tuple[list[Value], list[Mask]]:
         assert self._input is not None
-        return self._trace_for(self._input, shapes[0])[0]
+        last = self._trace_into(build, self._input, shapes[0])[-1]
+        return list(last.outputs), list(last.masks)
 
     def lower(self, build: Builder, x: Any, mask: Any, **call: Any) -> Lowered:
         if not isinstance(x, Value):

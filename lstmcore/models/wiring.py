@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lstmcore import tree
-from lstmcore.errors import SpecError, near
+from lstmcore.errors import InputError, SpecError, near
 from lstmcore.layers.core import InputLayer, symbolic_input
 from lstmcore.layers.module import Module
 from lstmcore.layers.serialization import deserialize, serialize
@@ -133,7 +133,10 @@ def _connect(modules: Mapping[str, Module], waiting: Mapping[str, list[Any]], ca
             while nodes and all(_find(history, modules, calls) is not None for history in _histories(nodes[0])):
                 args, kwargs = _arguments(nodes.pop(0), modules, calls)
                 _check_masked(name, args, kwargs)
-                call(modules[name], args, kwargs)
+                try:
+                    call(modules[name], args, kwargs)
+                except InputError as error:
+                    raise SpecError(str(error)) from None
                 calls[name].append(modules[name].calls[-1])
         rest = {name: nodes for name, nodes in rest.items() if nodes}
         if rest and sum(map(len, rest.values())) == before:

@@ -16,10 +16,10 @@ from lstmcore.ops.linear import Affine, Conv, Einsum, Embed
 from lstmcore.ops.normalize import BatchNormalize, LayerNormalize
 from lstmcore.ops.pointwise import Activate, Binary, Cast, NotEqual, Select, Unary
 from lstmcore.ops.recurrent import Gru, Lstm, Recurrent, SimpleRnn
-from lstmcore.ops.reduce import Causal, Pool, Reduce
+from lstmcore.ops.reduce import Causal, Pool, Reduce, Total
 from lstmcore.ops.scan import Scan
 from lstmcore.ops.shape import Concat, Fold, Last, Pad, Repeat, Reshape, Reverse, Slice, Transpose, Unfold
-from lstmcore.ops.values import Constant, Parameter, Zeros
+from lstmcore.ops.values import Constant, OneHot, Parameter, Zeros
 
 __all__ = [
     "OPSET",
@@ -42,6 +42,7 @@ __all__ = [
     "LayerNormalize",
     "Lstm",
     "NotEqual",
+    "OneHot",
     "Op",
     "Option",
     "Pad",
@@ -58,6 +59,7 @@ __all__ = [
     "SimpleRnn",
     "Slice",
     "Tensor",
+    "Total",
     "Transpose",
     "Unary",
     "Unfold",

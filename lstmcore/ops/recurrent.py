@@ -66,6 +66,9 @@ class Recurrent(Op, abstract=True):
             function = getattr(self, f.name)
             if isinstance(function, Function) and function.name == "glu":
                 raise SpecError(f"{type(self).__name__}: {f.name}='glu' would halve the units; it cannot be used here")
+            axis = function.parameters.get("axis") if isinstance(function, Function) else None
+            if axis not in (None, 1, -1):
+                raise SpecError(f"{type(self).__name__}: {f.name}={function}: axis {axis} is not that of the units, -1")
         state = Tensor((x.shape[0], self.units))
         return (Tensor((*x.shape[:2], self.units)), *(state for _ in self.states))
 

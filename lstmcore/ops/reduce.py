@@ -1,4 +1,4 @@
-"""Many numbers to fewer: Reduce, Pool; and the mask Causal."""
+"""Many numbers to fewer: Reduce, Total, Pool; and the mask Causal."""
 
 from __future__ import annotations
 
@@ -33,6 +33,18 @@ class Reduce(Op):
         kept = enumerate(x.shape)
         shape = tuple(1 if k in gone else n for k, n in kept if self.keepdims or k not in gone)
         return (Tensor(shape, x.kind),)
+
+
+@dataclass(frozen=True)
+class Total(Op):
+    """The sum, or the mean, of all numbers of x, over the batch too: x float, any shape -> ()."""
+
+    function: str = "sum"
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"function": ("sum", "mean")}
+
+    def infer(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+        checked(self, "x", inputs[0])
+        return (Tensor(()),)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Values from nowhere: Constant, Parameter, Zeros."""
+"""Values from nowhere: Constant, Parameter, Zeros; and from ids: OneHot."""
 
 from __future__ import annotations
 
@@ -69,3 +69,19 @@ class Zeros(Op):
     def infer(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
         like = checked(self, "like", inputs[0], "batch, ...")
         return (Tensor((like.shape[0], *self.shape)),)
+
+
+@dataclass(frozen=True)
+class OneHot(Op):
+    """``y[..., k] = 1 where x[...] = k, else 0``, k over [0, depth). x int (...) -> float (..., depth).
+
+    An id outside [0, depth) gives zeros alone. like float, any shape, gives the dtype and the device.
+    """
+
+    depth: int
+    inputs: ClassVar[tuple[str, ...]] = ("x", "like")
+
+    def infer(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+        x = checked(self, "x", inputs[0], kind="int")
+        checked(self, "like", inputs[1])
+        return (Tensor((*x.shape, self.depth)),)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lstmcore import plugins
 from lstmcore.contract import Choice
 from lstmcore.errors import BackendError
-from lstmcore.ops import Recurrent
+from lstmcore.ops import Recurrent, Scan
 from lstmcore.runtime.feed import feed
 from lstmcore.tables import table
 
@@ -194,5 +194,5 @@ def _kernels(session: Session) -> str:
         for choice in choices:
             yield f"{type(choice.node.op).__name__} {choice.kernel.name}"
 
-    recurrent = [choice for choice in session.choices if isinstance(choice.node.op, Recurrent)]
+    recurrent = [choice for choice in session.choices if isinstance(choice.node.op, (Recurrent, Scan))]
     return ", ".join(dict.fromkeys(words(recurrent or session.choices)))

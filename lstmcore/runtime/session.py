@@ -32,7 +32,7 @@ class Session:
         def function(weights: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
             return interpret(program, runs, weights, values)
 
-        self.compiled = backend.compile(function, program, dtype)
+        self.compiled = backend.compile(function, (program.weight_tensors, program.entering_tensors), dtype)
         self._weights: dict[str, Any] = {}
         self._version: Hashable = None
         self._fitting: set[tuple[Any, ...]] = set()

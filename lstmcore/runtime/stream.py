@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmcore import plugins
-from lstmcore.errors import InputError
-from lstmcore.runtime.feed import feed
+from lstmcore.errors import ForeignFileError, InputError, SpecError, WeightsMismatchError
+from lstmcore.runtime.feed import as_array, feed
 from lstmcore.runtime.session import Session
 from lstmcore.weights import WeightFile, write
 
@@ -34,6 +34,7 @@ class Stream:
         self.model = model
         self.batch_size = batch_size
         self.steps = 0
+        self._program = model.program
         program, self._roles = model.streaming_program(batch_size)
         self._session = Session(program, plugins.get(backend), model.dtype)
         self._carries: dict[str, Any] = {}
@@ -55,10 +56,11 @@ class Stream:
         inputs come as in ``predict``, all chunks of one length. InputError for what does not fit; the state then
         is as before.
         """
+        self._check_model()
         chunk, single = self._chunk(x)
         arrays = feed(self._session.program, chunk, self._session.dtype)
         self._check_fit(arrays)
-        self._session.load(self.model.every_path(), self.model.version())
+        self._session.load(self.model.every_path(), (id(self._program), self.model.version()))
         outputs, self._carries = self._session.run(arrays, self._carries)
         self.steps += self._lengths(arrays).pop()
         timed = zip(outputs, self._session.program.outputs, strict=True)
@@ -66,15 +68,25 @@ class Stream:
             [np.array(y[:, 0] if single and self._roles[name] == "steps" else y) for y, name in timed]
         )
 
+    def _check_model(self) -> None:
+        """SpecError where layers were added to the model or taken away."""
+        program = self.model.program
+        if program is not self._program and program != self._program:
+            raise SpecError(f"{self.model.called()} was changed after this stream was made: make another")
+        self._program = program
+
     def _chunk(self, x: Any) -> tuple[Any, bool]:
         """The inputs with a time axis each, and whether that had to be added."""
         program = self._session.program
         x = self.model._by_input(x)
-        given = list(x.values()) if isinstance(x, Mapping) else x
-        several = len(program.inputs) > 1
-        if several and (not isinstance(given, (list, tuple)) or len(given) != len(program.inputs)):
+        given = [x[name] for name in program.inputs if name in x] if isinstance(x, Mapping) else x
+        if not isinstance(x, Mapping) and len(program.inputs) == 1:
+            rank = len(program.values[program.inputs[0]].shape)
+            listed = isinstance(x, (list, tuple)) and len(x) == 1 and np.ndim(x[0]) == rank
+            given = x if listed else [x]
+        if not isinstance(given, (list, tuple)) or len(given) != len(program.inputs):
             raise InputError(f"a push takes {len(program.inputs)} inputs: {', '.join(program.inputs)}")
-        arrays = [np.asarray(entry) for entry in given] if several else [np.asarray(given)]
+        arrays = [as_array(entry, name) for entry, name in zip(given, program.inputs, strict=True)]
         ranks = [len(program.values[name].shape) for name in program.inputs]
         streams = [self._roles[name] == "steps" for name in program.inputs]
         short = {rank - array.ndim for array, rank, s in zip(arrays, ranks, streams, strict=True) if s}
@@ -113,7 +125,7 @@ class Stream:
             raise InputError(f"{self.model.called()}: the state given holds {given}; expected {sorted(current)}")
         taken: dict[str, Array] = {}
         for name, own in current.items():
-            array = np.asarray(state[name])
+            array = as_array(state[name], f"state {name}")
             if array.dtype.kind != "f" or array.shape != own.shape:
                 raise InputError(
                     f"{self.model.called()}: state {name!r} is {array.dtype} of shape {array.shape}; "
@@ -135,6 +147,14 @@ class Stream:
         """Goes on from a state that ``save_state`` wrote, on whatever backend. A FileError says what does not fit."""
         expected = {f"{PREFIX}{name}": (array.shape, array.dtype.name) for name, array in self.state.items()}
         with WeightFile.open(path) as file:
+            if file.header.metadata.get("holds") != "state":
+                raise ForeignFileError(
+                    f"{file.header.name} holds weights, not the state of a stream; lc.load_model reads it"
+                )
+            found = {name: entry.shape for name, entry in file.header.tensors.items()}
+            wanted = {name: shape for name, (shape, _) in expected.items()}
+            if found != wanted:
+                raise WeightsMismatchError(f"{file.header.name} holds the state {found}; this stream has {wanted}")
             arrays = file.read(expected)
             steps = file.header.metadata.get("steps", "0")
         self.state = {name.removeprefix(PREFIX): array for name, array in arrays.items()}

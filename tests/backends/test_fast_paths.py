@@ -177,5 +177,5 @@ def test_the_slow_path_passes_the_suite_too() -> None:
     general = {op: table[-1:] for op, table in torch.kernels.items()}
     slow = type("Slow", (type(torch),), {"kernels": general})(torch.device)
     results = list(suite.run(slow, suite.cases("smoke")))
-    assert len(results) == 100
+    assert len(results) == len(suite.cases("smoke")) > 100
     assert [result.id for result in results if result.status != "passed"] == []

@@ -2,9 +2,9 @@
 
 Writes ``signatures.json``, ``configs.json``, ``models.json``, ``summaries.json``, ``recipes.json`` and
 ``numbers.npz`` beside itself, and of layers called alone ``calls.json`` and ``calls.safetensors``, of functional
-models ``functional.json`` and ``functional.safetensors``; or only the JSON files (with their arrays) and
-``numbers.npz`` named on the command line. A model is a recipe: a list of ``[class, arguments]``, plain JSON,
-which the tests hand to lstmcore.
+models, losses, metrics and optimisers likewise; or only the JSON files (with their arrays) and ``numbers.npz`` named
+on the command line. A model is a recipe: a list of ``[class, arguments]``, plain JSON, which the tests hand to
+lstmcore.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ import keras
 import numpy as np
 from calls import calls
 from functional import functional
+from losses import losses
+from metrics import metrics
+from optimizers import optimizers
 from options import AROUND
 from safetensors.numpy import save_file
 from serialized import L2, NORM, UNIFORM, keras_object, revived
@@ -413,7 +416,13 @@ def main(names: Sequence[str]) -> None:
         "summaries.json": lambda: list(summaries()),
         "recipes.json": lambda: NUMBERS,
     }
-    with_arrays = {"calls.json": calls, "functional.json": functional}
+    with_arrays = {
+        "calls.json": calls,
+        "functional.json": functional,
+        "losses.json": losses,
+        "metrics.json": metrics,
+        "optimizers.json": optimizers,
+    }
     for name in names or (*made, *with_arrays, "numbers.npz"):
         if name in with_arrays:
             cases, arrays = with_arrays[name]()

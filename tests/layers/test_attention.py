@@ -110,6 +110,17 @@ def test_a_causal_layer_does_not_see_the_future(name: str) -> None:
     assert (np.abs(before - after)[:, 3:] > 1e-6).any(-1).all()
 
 
+def test_a_mask_and_a_causal_one_hold_together() -> None:
+    ids, x = Input((5,), dtype="int32"), Input((3, 4), dtype="float64")
+    embed = Embedding(6, 4, mask_zero=True, **WHOLE)
+    model = Model([x, ids], Attention(**WHOLE)([x, embed(ids)], use_causal_mask=True))
+    given = np.array([[1, 0, 2, 3, 4], [5, 4, 0, 0, 1]])
+    value = embed.get_weights()[0][given]
+    allowed = np.tri(3, 5, dtype=bool) & (given != 0)[:, None]
+    weights = softmax(np.where(allowed, Q @ value.transpose(0, 2, 1), -np.inf))
+    np.testing.assert_allclose(model.predict([Q, given]), weights @ value, rtol=1e-10)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_mask_of_the_query_goes_on_and_comes_from_the_graph(name: str) -> None:
     a, b = Input((3,), dtype="int32"), Input((5,), dtype="int32")

@@ -71,6 +71,7 @@ def test_dot_on_paper() -> None:
     x, zero = np.array([[3.0, 4.0]]), np.zeros((1, 2))
     np.testing.assert_allclose(Dot(1, normalize=True, dtype="float64")([x, np.array([[0.0, 2.0]])]), [[0.8]])
     assert Dot(-1, normalize=True)([x, zero]).tolist() == [[0.0]]
+    np.testing.assert_allclose(Dot(1, normalize=True, dtype="float64")([np.array([[1e-8, 0]]), x]), [[0.06]])
 
 
 def test_concatenate_function_takes_an_axis() -> None:
@@ -95,6 +96,12 @@ def test_concatenate_function_takes_an_axis() -> None:
 def test_masked_numbers(name: str, masks: Any, expected: Any) -> None:
     y, _ = lowered(getattr(layers, name)(), [A, B], masks)
     assert y.tolist() == np.asarray(expected).tolist()
+
+
+def test_the_largest_of_three_from_left_to_right() -> None:
+    y, mask = lowered(layers.Maximum(), [A, B, np.zeros((1, 2, 2))], [SECOND, FIRST, ~SECOND])
+    assert y.tolist() == [[[5.0, 6.0], [0.0, 0.0]]]
+    assert mask is not None and mask.all()
 
 
 @pytest.mark.parametrize("name", BINARY)

@@ -1,88 +1,26 @@
 """Backends that are wrong in one way each: the reference with one fault planted in its kernels.
 
-A fault is a function from the sound table of kernels to a wrong one. Most change what a kernel is given (the
-op, the weights, the inputs) or what it returns; `FAULTS` names them all. The conformance suite must fail for
-every one: it is tested by them, as they are tested by nothing else.
+`FAULTS` has those of the recurrent ops and of the first layers, which the smoke profile sees; further ops have theirs
+in `op_faults`, `pointwise_faults` and `scan_faults`. The conformance suite must fail for every one: it is tested by
+them, as they are tested by nothing else.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from planting import Array, Fault, Run, Weights, Wrap, given_inputs, given_op, given_weights, returning, single, when
 
-from lstmcore import ops, plugins
+from lstmcore import ops
 from lstmcore.activations import Function
-from lstmcore.contract import Backend, Kernel
-
-Array = NDArray[Any]
-Weights = dict[str, Array]
-Run = Callable[..., tuple[Any, ...]]
-Wrap = Callable[[Run], Run]
-Table = Mapping[type[ops.Op], Run]
 
 RECURRENT = (ops.Lstm, ops.Gru, ops.SimpleRnn)
 LSTM, GRU, RNN = (ops.Lstm,), (ops.Gru,), (ops.SimpleRnn,)
-
-
-def sound() -> type[Backend]:
-    """The class of the reference."""
-    return plugins.load(plugins.reference())
-
-
-def planted(name: str) -> Backend:
-    """A backend with the fault of that name."""
-    kinds, wrap = FAULTS[name]
-    base = sound()
-    kernels = {
-        kind: tuple(Kernel(k.name, wrap(k.run) if kind in kinds else k.run, k.when) for k in rows)
-        for kind, rows in base.kernels.items()
-    }
-    return type("Wrong", (base,), {"name": f"wrong-{name}", "kernels": kernels})()
-
-
-# Ways to be wrong.
-
-
-def given_op(**options: Any) -> Wrap:
-    """It computes with other options than it was asked for; those the op does not have are left out."""
-
-    def wrap(run: Run) -> Run:
-        def wrong(op: Any, w: Weights, *inputs: Any) -> tuple[Any, ...]:
-            return run(replace(op, **{k: v for k, v in options.items() if hasattr(op, k)}), w, *inputs)
-
-        return wrong
-
-    return wrap
-
-
-def given_weights(change: Callable[[Any, Weights], Weights]) -> Wrap:
-    """``change(op, weights)`` gives those it uses instead."""
-    return lambda run: lambda op, w, *inputs: run(op, {**w, **change(op, dict(w))}, *inputs)
-
-
-def given_inputs(change: Callable[..., tuple[Any, ...]]) -> Wrap:
-    """``change(op, *inputs)`` gives those it uses instead."""
-    return lambda run: lambda op, w, *inputs: run(op, w, *change(op, *inputs))
-
-
-def returning(change: Callable[..., tuple[Any, ...]]) -> Wrap:
-    """``change(op, inputs, outputs)`` is what it returns."""
-    return lambda run: lambda op, w, *inputs: change(op, inputs, run(op, w, *inputs))
-
-
-def when(holds: Callable[..., bool], wrap: Wrap) -> Wrap:
-    """Wrong only where ``holds(op, weights, *inputs)``."""
-
-    def conditional(run: Run) -> Run:
-        wrong = wrap(run)
-        return lambda op, w, *inputs: (wrong if holds(op, w, *inputs) else run)(op, w, *inputs)
-
-    return conditional
+MASK, PREVIOUS = -2, -1  # where the optional inputs stand
 
 
 # Weights.
@@ -141,21 +79,21 @@ def without_recurrence(op: Any, w: Weights) -> Weights:
     return {"recurrent_kernel": 0 * w["recurrent_kernel"]}
 
 
-# Inputs: x, the states, the mask.
+# Inputs: x, the states, the mask, the output before.
 
 
 def states(change: Callable[[int, Array], Array]) -> Wrap:
     def wrong(op: Any, x: Array, *rest: Any) -> tuple[Any, ...]:
-        *given, mask = rest
-        return (x, *(change(k, state) for k, state in enumerate(given)), mask)
+        *given, mask, previous = rest
+        return (x, *(change(k, state) for k, state in enumerate(given)), mask, previous)
 
     return given_inputs(wrong)
 
 
 def mask(change: Callable[[Array], Array | None]) -> Wrap:
     def wrong(op: Any, *inputs: Any) -> tuple[Any, ...]:
-        *rest, given = inputs
-        return (*rest, None if given is None else change(given))
+        *rest, given, previous = inputs
+        return (*rest, None if given is None else change(given), previous)
 
     return given_inputs(wrong)
 
@@ -170,8 +108,8 @@ def full_rows_unmasked(given: Array) -> Array:
     return given | ~given.any(1, keepdims=True)
 
 
-def swapped(op: Any, x: Array, h: Array, c: Array, given: Any) -> tuple[Any, ...]:
-    return x, c, h, given
+def swapped(op: Any, x: Array, h: Array, c: Array, *rest: Any) -> tuple[Any, ...]:
+    return x, c, h, *rest
 
 
 # Outputs: y, then the states.
@@ -194,7 +132,7 @@ def flipped(op: Any, inputs: Any, outputs: Any) -> tuple[Any, ...]:
 
 def initial_h_where_masked(op: Any, inputs: Any, outputs: Any) -> tuple[Any, ...]:
     """Masked steps before the first valid one emit the initial h, as Keras on JAX does."""
-    (y, *rest), given = outputs, inputs[-1]
+    (y, *rest), given = outputs, inputs[MASK]
     if given is None or op.zero_output_for_mask:
         return outputs
     started = np.logical_or.accumulate(given, 1)[:, :, None]
@@ -204,9 +142,9 @@ def initial_h_where_masked(op: Any, inputs: Any, outputs: Any) -> tuple[Any, ...
 def unfrozen(run: Run) -> Run:
     """The mask holds the outputs, but the states go on."""
 
-    def wrong(op: Any, w: Weights, *inputs: Any) -> tuple[Any, ...]:
-        y, *_ = run(op, w, *inputs)
-        _, *moved = run(op, w, *inputs[:-1], None)
+    def wrong(op: Any, w: Weights, *inputs: Any, **body: Any) -> tuple[Any, ...]:
+        y, *_ = run(op, w, *inputs, **body)
+        _, *moved = run(op, w, *inputs[:MASK], None, None, **body)
         return y, *moved
 
     return wrong
@@ -226,19 +164,6 @@ def row_sees_row(op: Any, x: Array, h: Array, *rest: Any) -> tuple[Any, ...]:
 def traded(op: Any, inputs: Any, outputs: Any) -> tuple[Any, ...]:
     y, h, c = outputs
     return y, c, h
-
-
-def single(run: Run) -> Run:
-    """Computes in float32, whatever is asked."""
-
-    def wrong(op: Any, w: Weights, *inputs: Any) -> tuple[Any, ...]:
-        def low(a: Any) -> Any:
-            return a.astype(np.float32) if a is not None and a.dtype == np.float64 else a
-
-        dtype = inputs[0].dtype
-        return tuple(y.astype(dtype) for y in run(op, {k: low(v) for k, v in w.items()}, *map(low, inputs)))
-
-    return wrong
 
 
 def double(run: Run) -> Run:
@@ -297,7 +222,7 @@ def wrong_function(name: str, **parameters: Any) -> Wrap:
 
 
 ANY = (*RECURRENT, ops.Activate)
-FAULTS: dict[str, tuple[tuple[type[ops.Op], ...], Wrap]] = {
+FAULTS: dict[str, Fault] = {
     **{f"lstm gates {order}": (LSTM, wrap) for order, wrap in orders("ifco")},
     **{f"gru gates {order}": (GRU, wrap) for order, wrap in orders("zrh")},
     "bias dropped": (RECURRENT, bias(lambda op, b: 0 * b)),
@@ -423,12 +348,12 @@ FAULTS: dict[str, tuple[tuple[type[ops.Op], ...], Wrap]] = {
     ),
     "wrong with a mask and no bias only": (
         LSTM,
-        when(lambda op, w, *inputs: inputs[-1] is not None and not op.use_bias, returning(late)),
+        when(lambda op, w, *inputs: inputs[MASK] is not None and not op.use_bias, returning(late)),
     ),
 }
 
 
-def _cell_unactivated(op: Any, w: Weights, x: Array, h: Array, c: Array, given: Any) -> tuple[Array, ...]:
+def _cell_unactivated(op: Any, w: Weights, x: Array, h: Array, c: Array, given: Any, _: Any) -> tuple[Array, ...]:
     """h_t = o ⊙ c_t, without φ; the mask is heeded step by step."""
     sigmoid, ys = lambda a: 1 / (1 + np.exp(-a)), []
     for t in range(x.shape[1]):

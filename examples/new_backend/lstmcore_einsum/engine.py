@@ -57,12 +57,13 @@ def gru(op, gated, squash, of_x, of_h, h):
 
 def over_time(step):  # step(op, φr, φ, x W + b, h -> h U + d, *states) -> states; gates first
     def run(op, w, x, *rest):
-        (*states, mask), gates = rest, len(op.gates)
+        (*states, mask, previous), gates = rest, len(op.gates)
         kernel, recurrent = (w[port].reshape(-1, gates, op.units) for port in ("kernel", "recurrent_kernel"))
         b, d = [*w.get("bias", 0 * w["kernel"][0]).reshape(-1, gates, 1, op.units), x.dtype.type(0)][:2]
         of_h = lambda h: np.einsum("bj,jgu->gbu", h, recurrent) + d
         gated, squash = (lambda a: apply(op.recurrent_activation, a)), (lambda a: apply(op.activation, a))
         y = np.zeros((len(x), x.shape[1] + 1, op.units), x.dtype)
+        y[:, 0] = 0 if previous is None else previous
         for t in range(x.shape[1]):
             valid = np.full((len(x), 1), True) if mask is None else mask[:, t, None]
             new = step(op, gated, squash, np.einsum("bi,igu->gbu", x[:, t], kernel) + b, of_h, *states)

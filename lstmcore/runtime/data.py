@@ -1,0 +1,131 @@
+"""Training data: arrays, or anything that yields batches, as checked batches in the order of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstmcore import tree
+from lstmcore.errors import InputError
+from lstmcore.random import Stream
+from lstmcore.runtime.feed import feed
+
+if TYPE_CHECKING:
+    from lstmcore.models.base import BaseModel
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs by the program's names; a target and a weight (None: all count alike) for each output trained on."""
+
+    inputs: dict[str, Array]
+    targets: list[Array]
+    weights: list[Array | None]
+
+    @property
+    def size(self) -> int:
+        """The number of samples."""
+        return int(next(iter(self.inputs.values())).shape[0])
+
+    def take(self, rows: Any) -> Batch:
+        """The samples of these rows."""
+        return Batch(
+            {name: array[rows] for name, array in self.inputs.items()},
+            [y[rows] for y in self.targets],
+            [None if w is None else w[rows] for w in self.weights],
+        )
+
+
+def read(model: BaseModel, x: Any, y: Any, sample_weight: Any, classes: Sequence[int | None], dtype: str) -> Batch:
+    """All data as one batch, checked; InputError for what does not fit together.
+
+    ``classes`` has an entry for each output that is trained on: how many classes its targets number, or None
+    where they are any numbers.
+    """
+    outputs = len(classes)
+    inputs = feed(model.program, model._by_input(x), dtype)
+    samples = next(iter(inputs.values())).shape[0]
+    targets = [_numbers(entry, f"target {k}", dtype) for k, entry in enumerate(_each(model, y, outputs, "targets"))]
+    targets = [
+        array if count is None else _numbered(array, f"target {k}", count)
+        for k, (array, count) in enumerate(zip(targets, classes, strict=True))
+    ]
+    weights: list[Array | None] = [None] * outputs
+    if sample_weight is not None:
+        given = _each(model, sample_weight, outputs, "sample weights")
+        weights = [None if w is None else _weights(w, k, dtype) for k, w in enumerate(given)]
+    for what, arrays in (("targets", targets), ("sample weights", [w for w in weights if w is not None])):
+        for k, array in enumerate(arrays):
+            if array.shape[:1] != (samples,):
+                raise InputError(f"{what} {k} have shape {array.shape}; the inputs hold {samples} samples")
+    return Batch(inputs, targets, weights)
+
+
+def _each(model: BaseModel, given: Any, outputs: int, what: str) -> list[Any]:
+    """One entry for each output."""
+    if outputs == 1 and not isinstance(given, Mapping):
+        alone = isinstance(given, (list, tuple)) and len(given) == 1 and isinstance(given[0], np.ndarray)
+        return [given[0] if alone else given]
+    if isinstance(given, Mapping):
+        names = model.output_names
+        if set(given) == set(names):
+            return [given[name] for name in names]
+        entries = list(tree.leaves(given))
+    else:
+        entries = list(given) if isinstance(given, (list, tuple)) else [given]
+    if len(entries) != outputs:
+        raise InputError(f"{len(entries)} {what} given; the model trains on {outputs}: {', '.join(model.output_names)}")
+    return entries
+
+
+def _numbers(given: Any, what: str, dtype: str) -> Array:
+    if given is None:
+        raise InputError(f"there is no {what}: fit(x, y) takes the targets as y")
+    array = np.asarray(given)
+    if array.dtype.kind not in "fiub" or array.ndim == 0:
+        raise InputError(
+            f"{what} is {array.dtype} of shape {array.shape}; expected an array of numbers, a row a sample"
+        )
+    return np.ascontiguousarray(array, np.dtype(dtype) if array.dtype.kind == "f" else np.int32)
+
+
+def _numbered(array: Array, what: str, count: int) -> Array:
+    """The numbers of classes, 0 to ``count`` - 1, as integers."""
+    if array.dtype.kind == "f" and not (array == np.rint(array)).all():
+        raise InputError(f"{what} holds {array.dtype} numbers that are no classes; expected integers")
+    wrong = (array < 0) | (array >= count)
+    if wrong.any():
+        raise InputError(f"{what} holds the class {array[wrong][0]:g}; the output has classes 0 to {count - 1}")
+    return array.astype(np.int32)
+
+
+def _weights(given: Any, k: int, dtype: str) -> Array:
+    array = np.asarray(given)
+    if array.dtype.kind not in "fiub" or array.ndim == 0:
+        raise InputError(
+            f"sample weights {k} are {array.dtype} of shape {array.shape}; expected numbers, a row a sample"
+        )
+    return np.ascontiguousarray(array, np.dtype(dtype))
+
+
+def shuffled(whole: Batch, size: int, stream: Stream | None) -> Iterator[Batch]:
+    """An epoch of batches of ``size``, the last one perhaps smaller; in random order where a stream is given."""
+    count = whole.size
+    order = np.arange(count) if stream is None else stream.permutation(count)
+    for start in range(0, count, size):
+        yield whole.take(order[start : start + size] if stream is not None else slice(start, start + size))
+
+
+def is_iterable_of_batches(x: Any) -> bool:
+    """Whether data come batch by batch: a generator, a loader, a data set of an engine."""
+    return (
+        isinstance(x, Iterable)
+        and not isinstance(x, (np.ndarray, list, tuple, Mapping, str))
+        and not hasattr(x, "__array__")
+    )

@@ -1,0 +1,122 @@
+"""What is trained on: a model's program with its losses and penalties behind it, ending in one number."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from lstmcore import ops
+from lstmcore.errors import SpecError
+from lstmcore.losses import Loss
+from lstmcore.ops import Shape
+from lstmcore.program import Builder, Program, Value
+
+if TYPE_CHECKING:
+    from lstmcore.models.base import BaseModel
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The loss of one output and how much it counts; None: the output is not trained on."""
+
+    loss: Loss | None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A program whose outputs are the total loss, each output's own loss, and the predictions, by these names.
+
+    ``targets`` and ``sample_weights`` are its further inputs, one for each output that is trained on.
+    """
+
+    program: Program
+    loss: str
+    losses: tuple[str, ...]
+    predictions: tuple[str, ...]
+    targets: tuple[str, ...]
+    sample_weights: tuple[str, ...]
+
+
+def objective(
+    model: BaseModel,
+    goals: Sequence[Goal],
+    targets: Sequence[Array],
+    sample_weights: Sequence[Array | None],
+    training: bool,
+) -> Objective:
+    """The objective for targets and weights of the shapes of these, one for each goal that has a loss."""
+    build = Builder()
+    build.training = training
+    shapes = [model.program.values[name].shape for name in model.program.inputs]
+    outputs, masks = model.lower_into(build, shapes)
+    if len(goals) != len(outputs):
+        raise SpecError(f"{model.called()} has {len(outputs)} outputs; compile was given {len(goals)} losses")
+    trained = [k for k, goal in enumerate(goals) if goal.loss is not None]
+    losses: list[Value] = []
+    weights: list[str] = []
+    for k, y, w in zip(trained, targets, sample_weights, strict=True):
+        loss, output = goals[k].loss, outputs[k]
+        assert loss is not None
+        target = build.input(f"target {k}", _open(y, output.shape), "int" if y.dtype.kind in "iub" else "float")
+        weight = None
+        if w is not None:
+            weight = build.input(f"sample weight {k}", _open(w, output.shape))
+            weights.append(weight.name)
+        for doubt in loss.doubts(build, output):
+            warnings.warn(f"{model.called()}: {doubt}", stacklevel=2)
+        with build.scope(f"loss {k}"):
+            losses.append(loss.total(build, target, output, weight, masks[k]))
+    total = _sum(build, [_scaled(build, loss, goals[k].weight) for k, loss in zip(trained, losses, strict=True)])
+    total = _sum(build, [total, *_penalties(build, model)])
+    program = build.finish([total.name, *(loss.name for loss in losses), *(output.name for output in outputs)])
+    return Objective(
+        program,
+        total.name,
+        tuple(loss.name for loss in losses),
+        tuple(output.name for output in outputs),
+        tuple(f"target {k}" for k in trained),
+        tuple(weights),
+    )
+
+
+def _open(array: Array, like: Shape) -> Shape:
+    """The shape of an array without its batch, open where the output is open."""
+    lengths = [None if axis < len(like) and like[axis] is None else n for axis, n in enumerate(array.shape)]
+    return (None, *lengths[1:])
+
+
+def _scaled(build: Builder, loss: Value, weight: float) -> Value:
+    if weight == 1:
+        return loss
+    (factor,) = build.op(ops.Constant(shape=(), values=(float(weight),)), loss, name="loss weight")
+    return build.op(ops.Binary("multiply"), loss, factor, name="weighted loss")[0]
+
+
+def _sum(build: Builder, terms: Sequence[Value]) -> Value:
+    first, *others = terms
+    for other in others:
+        (first,) = build.op(ops.Binary("add"), first, other, name="total loss")
+    return first
+
+
+def _penalties(build: Builder, model: BaseModel) -> list[Value]:
+    """What the regularizers of the weights add, each weight once, and those of the activities."""
+    found: list[Value] = list(build.penalties)
+    seen: set[tuple[int, str]] = set()
+    trained = set(model.trained_paths())
+    for path, owner, name in model.owners():
+        regularizer = owner.regularizer(name)
+        if regularizer is None or (id(owner), name) in seen or path not in trained:
+            continue
+        seen.add((id(owner), name))
+        shape = owner.own_weights[name].shape
+        (weight,) = build.op(ops.Parameter(shape), name=f"penalty of {path}", weights={"value": path})
+        found.append(regularizer.lower(build, weight))
+    return found
