@@ -22,9 +22,7 @@ class TensorflowBackend(Backend):
     """TensorFlow, on the CPU or a GPU."""
 
     name = "tensorflow"
-    maths = SimpleNamespace(
-        sqrt=tf.sqrt, absolute=tf.abs, maximum=tf.maximum, sum=tf.reduce_sum, where=tf.where
-    )
+    maths = SimpleNamespace(sqrt=tf.sqrt, absolute=tf.abs, maximum=tf.maximum, sum=tf.reduce_sum, where=tf.where)
     kernels: ClassVar[Mapping[type[Op], tuple[Kernel, ...]]] = MappingProxyType(
         {
             ops.Affine: (Kernel("tensordot", linear.affine),),

@@ -306,7 +306,8 @@ class Layer(Module, metaclass=LayerType):
             if _placeholders.get():
                 yield name, np.broadcast_to(np.zeros((), self.dtype), shape)
             else:
-                yield name, self.initializer(name).sample(shape, next_stream()).astype(self.dtype)
+                with np.errstate(over="ignore"):
+                    yield name, self.initializer(name).sample(shape, next_stream()).astype(self.dtype)
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         self._need_built()

@@ -249,6 +249,8 @@ def _layers(value: Any) -> tuple[Module, ...]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):

@@ -148,10 +148,10 @@ def compare(model: BaseModel, x: Any, backends: Sequence[str] | None = None) -> 
     """
     model._build_for(x)
     reference = plugins.reference()
-    inputs = feed(model.program, x, model.dtype)
+    inputs = feed(model.program, model._by_input(x), model.dtype)
     samples = next(iter(inputs.values())).shape[0]
     model._batch_size(samples, samples)  # refuses what is not one batch of a model built for batches
-    exact, _ = model.session(reference, "float64").run(feed(model.program, x, "float64"))
+    exact, _ = model.session(reference, "float64").run(feed(model.program, model._by_input(x), "float64"))
     own, _ = model.session(reference).run(inputs)
     baseline = _worst(own, exact, model.dtype)
     infos = {info.name: info for info in reversed(plugins.backends())}

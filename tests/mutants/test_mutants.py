@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
 
 import faults
 import op_faults
@@ -24,15 +23,6 @@ STANDARD = suite.cases("standard")[len(SMOKE) :]
 BESIDE = {
     "Conv: same: as without strides": ("keras_conv",),
     "Parameter: transposed where square": ("grid_cells",),
-}
-
-
-# What no case notices yet, and the case that would.
-HOLES = {
-    "NotEqual: value not rounded to the dtype": "a float32 x that holds 0.1, compared with 0.1",
-    "OneHot: negative ids count from the end": "an id of -1",
-    "masked steps let NaN through": "NaN in x where the mask is False",
-    "Scan: masked steps let NaN through": "NaN in x where the mask is False",
 }
 
 
@@ -56,12 +46,7 @@ def planted(name: str) -> planting.Backend:
     return planting.planted(name, FAULTS[name])
 
 
-def marked(name: str) -> Any:
-    hole = pytest.mark.xfail(reason=f"would be noticed by {HOLES.get(name)}", strict=True)
-    return pytest.param(name, marks=hole if name in HOLES else ())
-
-
-@pytest.mark.parametrize("name", [marked(name) for name in FAULTS])
+@pytest.mark.parametrize("name", FAULTS)
 def test_a_wrong_backend_fails(name: str) -> None:
     results = suite.run(planted(name), cases(name))
     failed = next((result for result in results if result.status == "failed"), None)
