@@ -53,6 +53,7 @@ class SequenceAttention(Layer, abstract=True):
     Keras adds -10^9 to the scores, and so looks as if nothing were masked).
     """
 
+    takes_several: ClassVar[bool] = True
     call_arguments: ClassVar[tuple[str, ...]] = (
         *("inputs", "mask", "training", "return_attention_scores", "use_causal_mask"),
     )

@@ -76,6 +76,7 @@ class MultiHeadAttention(Layer):
         *("attention_mask", "return_attention_scores", "training", "use_causal_mask"),
     )
     masked_arguments: ClassVar[tuple[str, ...]] = ("value", "key")
+    takes_several: ClassVar[bool] = True  # to say itself what it is called on
     initializers: ClassVar[Mapping[str, str]] = {path: f"{path.rpartition('/')[2]}_initializer" for path in _WEIGHTS}
 
     num_heads: int = option(options.POSITIVE)

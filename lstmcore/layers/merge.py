@@ -21,6 +21,7 @@ from lstmcore.program import Builder, Value
 class Merge(Layer, abstract=True):
     """Base of these layers, which are called on a list of tensors of one batch size."""
 
+    takes_several: ClassVar[bool] = True
     count: ClassVar[int | None] = None  # how many it takes; None: any number
 
     def lower(self, build: Builder, x: Any, mask: Any) -> Lowered:

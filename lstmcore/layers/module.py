@@ -33,6 +33,7 @@ class Module:
     # What layers and models say, each in its way.
 
     call_arguments: ClassVar[tuple[str, ...]] = ("inputs",)  # by position; every call also takes mask= and training=
+    takes_several: ClassVar[bool] = False  # whether the first argument may be a list or dict of tensors
     masked_arguments: ClassVar[tuple[str, ...]] = ()  # beside the first: their masks reach ``lower`` as ``NAME_mask``
     untrained: ClassVar[tuple[str, ...]] = ()  # weights of its own that no optimizer touches
     drops_implied_mask: ClassVar[bool] = False  # with further arguments; ``lower`` is then told ``mask_implied=True``

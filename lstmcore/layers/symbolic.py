@@ -158,12 +158,11 @@ def lower_call(
         given["mask_implied"] = True
     if isinstance(first, Value) and not isinstance(explicit, (Value, type(None))):
         raise SpecError(f"mask is {_told(explicit)}; expected a tensor of dtype bool")
-    try:
-        outputs, masks = module.lower(build, first, implied if explicit is None else explicit, **given)
-    except AttributeError:
-        if isinstance(first, Value):
-            raise
-        raise SpecError(f"it takes one tensor; it is called on {_told(first)}") from None
+    if not isinstance(first, Value) and not module.takes_several:
+        raise SpecError(f"it takes one tensor; it is called on {_told(first)}")
+    if not all(isinstance(leaf, Value) for leaf in tree.leaves(first)):
+        raise SpecError(f"it takes tensors; it is called on {_told(first)}")
+    outputs, masks = module.lower(build, first, implied if explicit is None else explicit, **given)
     if not isinstance(masks, tuple):
         masks = (masks, *[None] * (len(outputs) - 1))
     return outputs, masks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from lstmcore import configs, tree
 from lstmcore.errors import InputError, SpecError, near
@@ -22,6 +22,8 @@ class Model(TrainableModel):
     Each may be one symbolic tensor, or a list, tuple or dict of them; ``predict`` takes and returns the same
     structure. A layer used several times shares its weights; a model is used like a layer.
     """
+
+    takes_several: ClassVar[bool] = True
 
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True

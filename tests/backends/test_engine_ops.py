@@ -167,8 +167,8 @@ def reduce_cases() -> Iterator[Case]:
         yield Case(ops.Pool(name, 3, 2, padding), (unusual,))
     for shape in [(2, 4, 4), (2, 3, 5), (2, 2, 5, 3)]:
         yield Case(ops.Causal(), (floats(*shape),))
-    for function, shape in itertools.product(("sum", "mean"), [(3,), (2, 5), (2, 3, 4)]):
-        yield Case(ops.Total(function), (floats(*shape) + 0.5,))
+    for total, shape in itertools.product(("sum", "mean"), [(3,), (2, 5), (2, 3, 4)]):
+        yield Case(ops.Total(total), (floats(*shape) + 0.5,))
     for shape in [(4,), (2, 5), (2, 3, 4)]:
         yield Case(ops.OneHot(3), (ints(*shape, below=5) - 1, floats(2, 1)))
 
