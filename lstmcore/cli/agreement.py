@@ -13,7 +13,7 @@ def show(comparison: Comparison) -> None:
     say(f"{comparison.samples:,} samples in {comparison.dtype} against {comparison.reference} in float64.")
     say(f"E = max|y - ref| / (eps max|ref|), in units of rounding; up to {comparison.limit:.3g} is agreement.")
     if comparison.limit > LIMIT:
-        own = f"{comparison.reference} itself, in {comparison.dtype}, has E {comparison.baseline:.1f}"
+        own = f"{comparison.reference} itself, in float32, has E {comparison.baseline:.1f}"
         say(f"This model amplifies rounding: {own}.")
     say()
     show_table(HEADER, [row.cells() for row in comparison.rows if row.status != "missing"], NUMBERS)
