@@ -215,7 +215,6 @@ class Builder:
         self.apart = False
         self.training = False
         self.noises: dict[str, Noise] = {}
-        self.penalties: list[Value] = []
         self._scope: tuple[str, ...] = ()
         self.notes: list[str] = []
         self._names: set[str] = set()

@@ -31,7 +31,16 @@ class TrainableModel(BaseModel):
         from lstmcore.runtime.fit import Training, goals
 
         self.program  # noqa: B018  builds the weights, or says that there is no input shape yet
-        self._training = Training(optimizers.get(optimizer), goals(self, loss, loss_weights))
+        rule = optimizers.get(optimizer)
+        if rule.use_ema:
+            raise SpecError(f"{type(rule).__name__}: use_ema cannot be trained with yet; leave it out")
+        self._training = Training(rule, goals(self, loss, loss_weights))
+
+    def _changed(self) -> None:
+        super()._changed()
+        if self._training is not None:
+            self._training.trainers.clear()
+            self._training.testers.clear()
 
     def _compiled(self) -> Training:
         if self._training is None:

@@ -130,10 +130,22 @@ def trainer(model: BaseModel, training: Training, batch: Batch, backend: Backend
     if found is None or found.backend is not engine:
         goal = objective(model, training.goals, batch.targets, batch.weights, training=True)
         paths = [path for path in model.trained_paths() if path in goal.program.weights]
+        _check_once(model, paths)
         found = Trainer(goal, engine, model.dtype, training.optimizer, paths)
         training.trainers[key] = found
     found.load(model.every_path(), training.slots)
     return found
+
+
+def _check_once(model: BaseModel, paths: Sequence[str]) -> None:
+    """SpecError where a weight has two paths in the program: each would get a part of its gradient."""
+    first: dict[tuple[int, str], str] = {}
+    for path, owner, name in model.owners():
+        if path in paths and first.setdefault((id(owner), name), path) != path:
+            raise SpecError(
+                f"{model.called()}: {first[id(owner), name]!r} and {path!r} are one weight, in two models at once, "
+                "which cannot be trained yet; call the layer in one of them only"
+            )
 
 
 def tester(model: BaseModel, training: Training, batch: Batch, backend: BackendName) -> tuple[Objective, Session]:
@@ -193,17 +205,19 @@ def run_epoch(
     means = Means(names)
     kept = {carry.name for carry in one.objective.program.carries if carry.stateful}
     carries: dict[str, Any] = {name: one.backend.tensor(array) for name, array in model.states.items() if name in kept}
-    for batch in batches:
-        stream = training.random().child("step", training.step)
-        outputs, after = one.step(_values(one.objective, batch), carries, training.step, stream)
-        carries = {name: after[name] for name in kept}
-        training.step += 1
-        means.add(_losses(one.objective, outputs, len(names)), batch.size)
-        told(batch.size)
-    model.replace_weights(one.weights_now())
-    training.slots = one.slots_now()
-    if kept:
-        model.states = {name: np.array(one.backend.numpy(tensor)) for name, tensor in carries.items()}
+    try:
+        for batch in batches:
+            stream = training.random().child("step", training.step)
+            outputs, after = one.step(_values(one.objective, batch), carries, training.step, stream)
+            carries = {name: after[name] for name in kept}
+            training.step += 1
+            means.add(_losses(one.objective, outputs, len(names)), batch.size)
+            told(batch.size)
+    finally:  # what was trained before an interruption is kept
+        model.replace_weights(one.weights_now())
+        training.slots = one.slots_now()
+        if kept:
+            model.states = {name: np.array(one.backend.numpy(tensor)) for name, tensor in carries.items()}
     return means.logs()
 
 

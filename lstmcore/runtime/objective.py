@@ -107,8 +107,8 @@ def _sum(build: Builder, terms: Sequence[Value]) -> Value:
 
 
 def _penalties(build: Builder, model: BaseModel) -> list[Value]:
-    """What the regularizers of the weights add, each weight once, and those of the activities."""
-    found: list[Value] = list(build.penalties)
+    """What the regularizers of the weights add, each weight once."""
+    found: list[Value] = []
     seen: set[tuple[int, str]] = set()
     trained = set(model.trained_paths())
     for path, owner, name in model.owners():

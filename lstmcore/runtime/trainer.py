@@ -49,6 +49,8 @@ class Trainer:
             weights: Mapping[str, Any], slots: Any, scalars: Mapping[str, Any], values: Mapping[str, Any]
         ) -> tuple[Any, ...]:
             outputs, carries, found = gradients(weights, values)
+            # The gradients of the scaled loss, which the optimizer expects, are the scaled gradients.
+            found = {name: optimizer.scale_loss(gradient) for name, gradient in found.items()}
             own = {name: weights[name] for name in self.trained}
             moved, state = optimizer.apply(backend.maths, own, found, slots, scalars)
             return outputs, carries, {**weights, **moved}, state

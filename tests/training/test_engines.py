@@ -233,3 +233,60 @@ def test_whole_floats_are_classes_and_a_loss_that_does_not_fit_is_doubted() -> N
     assert model.test_on_batch(X, labels) == model.test_on_batch(X, labels.astype(int))
     with pytest.warns(UserWarning, match="it takes probabilities"):
         compiled(LSTM(3), Dense(2), loss="sparse_categorical_crossentropy").train_on_batch(X, labels)
+
+
+def test_a_scaled_loss_trains_as_the_loss_itself() -> None:
+    made = []
+    for factor in (None, 64.0):
+        lc.set_random_seed(5)
+        model = Sequential([Input((6, 3)), GRU(4, **F), Dense(2, **F)])
+        model.compile(lc.optimizers.SGD(0.1, loss_scale_factor=factor), "mse")
+        model.fit(X, Y, epochs=2, verbose=0)
+        made.append(model.get_weights())
+    for a, b in zip(*made, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_a_layer_added_after_compile_is_trained() -> None:
+    model = Sequential([Input((6, 3)), LSTM(3, **F), Dense(2, **F)])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    model.add(Dense(2, name="late", **F))
+    before = model.weights["late/kernel"]
+    model.fit(X, Y, verbose=0)
+    assert model.evaluate(X, Y) == pytest.approx(np.mean((model.predict(X) - Y) ** 2))
+    assert not np.array_equal(before, model.weights["late/kernel"])
+
+
+def test_one_weight_in_two_models_at_once_is_refused() -> None:
+    shared = Dense(3, name="shared", **F)
+    inner_x = Input((3,))
+    inner = Model(inner_x, shared(inner_x), name="inner")
+    x = Input((3,))
+    model = Model(x, shared(inner(x)))
+    model.compile("sgd", "mse")
+    with pytest.raises(SpecError, match="are one weight"):
+        model.fit(X[:, 0], X[:, 1], verbose=0)
+
+
+def test_what_was_trained_before_an_interruption_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lstmcore.runtime.trainer import Trainer
+
+    model = Sequential([Input((6, 3)), LSTM(3, **F), Dense(2, **F)])
+    model.compile("sgd", "mse")
+    before, step = model.get_weights(), Trainer.step
+
+    def interrupted(self: Trainer, values: Any, carries: Any, number: int, stream: Any) -> Any:
+        if number == 2:
+            raise KeyboardInterrupt
+        return step(self, values, carries, number, stream)
+
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, batch_size=4, verbose=0)
+    assert not any(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_moving_averages_are_refused() -> None:
+    with pytest.raises(SpecError, match="use_ema"):
+        Sequential([Input((6, 3)), LSTM(3)]).compile(lc.optimizers.SGD(use_ema=True), "mse")
