@@ -13,8 +13,9 @@ from lstmcore.layers.options import POSITIVE, checked
 from lstmcore.models.base import BackendName, BaseModel
 
 if TYPE_CHECKING:
+    from lstmcore.callbacks import History
     from lstmcore.runtime.data import Batch
-    from lstmcore.runtime.fit import History, Training
+    from lstmcore.runtime.fit import Training
 
 
 class TrainableModel(BaseModel):
@@ -75,8 +76,9 @@ class TrainableModel(BaseModel):
         (`set_random_seed`), so that every engine trains on the same. ``validation_data`` is (x, y) or
         (x, y, sample_weight); ``validation_split`` takes the last share of the samples instead.
         """
+        from lstmcore.callbacks import History
         from lstmcore.runtime.data import shuffled
-        from lstmcore.runtime.fit import History, run_epoch, split, trainer
+        from lstmcore.runtime.fit import run_epoch, split, trainer
 
         training = self._compiled()
         whole = self._batches(x, y, sample_weight)
@@ -96,7 +98,7 @@ class TrainableModel(BaseModel):
             training.epochs += 1
             if held is not None:
                 logs |= {f"val_{name}": value for name, value in self._evaluate(held, size, backend).items()}
-            history.add(epoch, logs)
+            history.on_epoch_end(epoch, logs)
             _say(verbose, f"Epoch {epoch + 1}/{epochs}", time.perf_counter() - start, -(-whole.size // size), logs)
         return history
 

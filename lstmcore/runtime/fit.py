@@ -58,20 +58,6 @@ class Training:
         return self.stream
 
 
-@dataclass
-class History:
-    """What ``fit`` returns: ``history`` maps each log's name to its values, one an epoch; ``epoch`` the epochs."""
-
-    epoch: list[int] = field(default_factory=list)
-    history: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Adds an epoch."""
-        self.epoch.append(epoch)
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
-
-
 def goals(model: BaseModel, loss: Any, loss_weights: Any) -> list[Goal]:
     """A goal for each output, from what ``compile`` takes: one for all, a list, or a dict by output name."""
     check_trainable(model)
