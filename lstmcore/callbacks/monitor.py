@@ -79,8 +79,11 @@ def direction(monitor: str, model: Any) -> str | None:
     outputs = [f"{output}_" for output in getattr(model, "output_names", None) or ()]
     names = [name, *(name.removeprefix(output) for output in outputs if name.startswith(output))]
     own = {metric.name: metric.direction for metric in getattr(model, "metrics", None) or () if metric.direction}
-    known = {"acc": "up", "loss": "down", **{key: metric.direction for key, metric in METRICS.items()}, **own}
+    known = {"acc": "up", "loss": "down"}
+    for key, metric in METRICS.items():
+        known |= {one: metric.direction for one in (key, metric.called) if metric.direction}
+    known |= own
     for candidate in (*names, *(re.sub(r"_\d+$", "", one) for one in names)):
-        if known.get(candidate):
-            return {"up": "max", "down": "min"}[str(known[candidate])]
+        if candidate in known:
+            return {"up": "max", "down": "min"}[known[candidate]]
     return None

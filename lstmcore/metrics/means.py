@@ -107,14 +107,12 @@ class LogCoshError(_Compared):
 class KLDivergence(_Compared):
     """The mean of Σ t log(t / p)."""
 
-    direction = None
     function = staticmethod(functions.kl_divergence)
 
 
 class Poisson(_Compared):
     """The mean of p - t log p."""
 
-    direction = None
     function = staticmethod(functions.poisson)
 
 

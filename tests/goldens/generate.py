@@ -2,9 +2,9 @@
 
 Writes ``signatures.json``, ``configs.json``, ``models.json``, ``summaries.json``, ``recipes.json`` and
 ``numbers.npz`` beside itself, and of layers called alone ``calls.json`` and ``calls.safetensors``, of functional
-models, losses, metrics and optimisers likewise; or only the JSON files (with their arrays) and ``numbers.npz`` named
-on the command line. A model is a recipe: a list of ``[class, arguments]``, plain JSON, which the tests hand to
-lstmcore.
+models, losses, metrics, optimisers and callbacks likewise; or only the JSON files (with their arrays) and
+``numbers.npz`` named on the command line. A model is a recipe: a list of ``[class, arguments]``, plain JSON, which
+the tests hand to lstmcore.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras
 import numpy as np
+from callbacks import callbacks
 from calls import calls
 from functional import functional
 from losses import losses
@@ -417,6 +418,7 @@ def main(names: Sequence[str]) -> None:
         "recipes.json": lambda: NUMBERS,
     }
     with_arrays = {
+        "callbacks.json": callbacks,
         "calls.json": calls,
         "functional.json": functional,
         "losses.json": losses,
