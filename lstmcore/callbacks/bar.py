@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
+from rich.text import Text
 
 INTERVAL = 0.1  # seconds from one drawing to the next
 WIDTH = 20
+
+
+class _Words(ProgressColumn):
+    """The text, which alone is cut where the terminal is narrow."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["text"], no_wrap=True, overflow="ellipsis")
 
 
 class Bar:
@@ -19,12 +29,11 @@ class Bar:
     def __init__(self, title: str, total: int | None) -> None:
         self._total = total
         self._drawn = -INTERVAL
-        plain = Column(no_wrap=True)
-        columns = [TextColumn("{task.description}", markup=False, table_column=plain)]
+        whole = Column(no_wrap=True, min_width=len(title))
+        columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False, table_column=whole)]
         if total is not None:
-            columns.append(BarColumn(WIDTH))  # type: ignore[arg-type]  # a list of columns, whichever
-        rest = Column(no_wrap=True, overflow="ellipsis")
-        columns.append(TextColumn("{task.fields[text]}", markup=False, table_column=rest))
+            columns.append(BarColumn(WIDTH, table_column=Column(min_width=WIDTH)))
+        columns.append(_Words())
         self._progress = Progress(*columns, console=Console(highlight=False), auto_refresh=False, transient=True)
         self._progress.start()
         self._task = self._progress.add_task(title, total=total, text=self._count(0))
@@ -65,6 +74,6 @@ class Bar:
 
 def clock(seconds: float) -> str:
     """A time as hours, minutes and seconds: ``0:07``, ``1:02:03``."""
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -148,9 +148,7 @@ def in_temporary() -> Iterator[None]:
 
 def tables(trainings: Any) -> Iterator[dict[str, Any]]:
     """Files of CSVLogger."""
-    plain = [
-        {"batches": [], "logs": {"loss": 0.1 + e / 3, "a_loss": 1e-7 * e, "learning_rate": 0.1}} for e in range(4)
-    ]
+    plain = [{"batches": [], "logs": {"loss": 0.1 + e / 3, "a_loss": 1e-7 * e, "learning_rate": 0.1}} for e in range(4)]
     late = [{"batches": [], "logs": {"loss": e / 7, **({"val_loss": 2.5} if e % 2 else {})}} for e in range(4)]
     before = "epoch,accuracy,loss,val_accuracy,val_loss\r\n0,0.5,0.25,0.5,0.125\r\n"
     for training in (trainings[0], plain, late):
