@@ -12,6 +12,7 @@
     │   ├── FileVersionError              written by a version this one cannot read
     │   └── WeightsMismatchError          whole, but for another model: names, shapes, dtypes
     ├── DatasetError (OSError)            a data set is not there, or is not what it should be
+    ├── TrainingError (RuntimeError)      training came to numbers with which it cannot go on
     └── BackendError (RuntimeError)       an engine cannot be used
         ├── UnknownBackendError (also ValueError)   no plugin has that name
         ├── MissingBackendError           its framework is not installed
@@ -67,6 +68,10 @@ class WeightsMismatchError(FileError):
 
 class DatasetError(LstmcoreError, OSError):
     """A data set is not there, or is not what it should be."""
+
+
+class TrainingError(LstmcoreError, RuntimeError):
+    """Training came to numbers with which it cannot go on."""
 
 
 class BackendError(LstmcoreError, RuntimeError):

@@ -30,6 +30,7 @@ ROOMS = """
     initializers regularizers constraints optimizers losses metrics
     layers
     storage weights
+    callbacks
     hookspecs
     plugins
     models
@@ -142,7 +143,8 @@ def test_the_conformance_suite_names_no_framework_and_no_backend() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["lstmcore", "lstmcore.layers", "lstmcore.models", "lstmcore.plugins", "lstmcore.datasets"]
+    "name",
+    ["lstmcore", "lstmcore.layers", "lstmcore.models", "lstmcore.plugins", "lstmcore.datasets", "lstmcore.callbacks"],
 )
 def test_public_names_exist(name: str) -> None:
     module = importlib.import_module(name)
