@@ -235,4 +235,3 @@ def _put_together(told: Any, tensors: Mapping[str, Array]) -> Any:
     if "dict" in told:
         return {key: _put_together(entry, tensors) for key, entry in told["dict"].items()}
     return told["value"]
-

@@ -152,6 +152,7 @@ class Fit:
                 start = Start(start.epoch + 1)
         finally:  # what was trained before an interruption is kept
             self._keep()
+            self.training.position = self.feed.position
             self.feed.close()
         self.callbacks.on_train_end(logs)
 
@@ -304,9 +305,7 @@ def evaluate(
     return logs
 
 
-def evaluate_alone(
-    model: TrainableModel, feed: Feed, verbose: int | str, callbacks: Any, backend: BackendName
-) -> Logs:
+def evaluate_alone(model: TrainableModel, feed: Feed, verbose: int | str, callbacks: Any, backend: BackendName) -> Logs:
     """`evaluate` by itself, with its progress and callbacks."""
     params = {"epochs": 1, "steps": feed.batches, "verbose": verbose, "initial_epoch": 0, "resumed": False}
     everyone = CallbackList([ProgbarLogger(), *CallbackList(callbacks, model)], model, params)

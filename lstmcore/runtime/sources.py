@@ -149,18 +149,16 @@ class Feed:
         while self.steps is None or done < self.steps:
             batch = next(self._iterator(limit), None)
             if batch is None:
-                if self.steps is None:
-                    self._turn()
-                    return
-                if not self.source.replays or not self.position.offset:
-                    self.ended = True
+                empty = not self.position.offset
+                self.ended = empty or (self.steps is not None and not self.source.replays)
+                if self.ended:
                     return
                 self._turn()
+                if self.steps is None:
+                    return
                 continue
             done += 1
-            self.position = replace(
-                self.position, offset=self.position.offset + 1, consumed=self.position.consumed + 1
-            )
+            self.position = replace(self.position, offset=self.position.offset + 1, consumed=self.position.consumed + 1)
             yield batch
 
     def _iterator(self, limit: int | None) -> Iterator[Batch]:

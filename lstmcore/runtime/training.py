@@ -247,5 +247,3 @@ def entering(goal: Objective, batch: Batch) -> dict[str, Array]:
 def kept_states(goal: Objective) -> frozenset[str]:
     """The states that go on from batch to batch."""
     return frozenset(carry.name for carry in goal.program.carries if carry.stateful)
-
-
