@@ -28,7 +28,7 @@ STEPS = 12
 CLASSES = sorted(set(optimizers.OPTIMIZERS.values()), key=lambda cls: cls.__name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Engine:
     maths: Any
     tensor: Callable[[Any], Any]
@@ -366,7 +366,20 @@ def test_an_optimizer_is_found_by_whatever_keras_takes() -> None:
     for given in ("adam", "Adam", "ADAM", Adam, Adam(), {"class_name": "Adam", "config": {}}):
         assert optimizers.get(given) == Adam()
     assert optimizers.get("adamw").weight_decay == 0.004
-    assert {optimizers.get(name) for name in optimizers.OPTIMIZERS} == {cls() for cls in CLASSES}
+    assert [optimizers.get(cls.__name__.lower()) for cls in CLASSES] == [cls() for cls in CLASSES]
+    assert len(CLASSES) == len(optimizers.OPTIMIZERS)
+
+
+def test_only_the_learning_rate_can_be_set_and_holds_from_the_next_step_on() -> None:
+    optimizer = Adam(0.5)
+    optimizer.learning_rate = np.float32(0.25)
+    assert optimizer.learning_rate == optimizer.rate(7) == optimizer.scalars(7)["learning_rate"] == 0.25
+    with pytest.raises(SpecError, match="-1"):
+        optimizer.learning_rate = -1
+    with pytest.raises(SpecError, match="beta_1 cannot be changed"):
+        optimizer.beta_1 = 0.5
+    with pytest.raises(SpecError, match="follows"):
+        Adam(lambda step: 0.1).learning_rate = 0.1
 
 
 def test_keras_two_is_read() -> None:

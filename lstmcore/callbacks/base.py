@@ -21,6 +21,7 @@ OTHER_HOOKS = (
     "on_train_begin",
     "on_train_end",
     "on_epoch_begin",
+    "on_epoch_resume",
     "on_epoch_end",
     "on_test_begin",
     "on_test_end",
@@ -90,6 +91,9 @@ class Callback:
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """An epoch begins."""
+
+    def on_epoch_resume(self, epoch: int, batches: int) -> None:
+        """An epoch goes on from a checkpoint after so many batches; it began, with ``on_epoch_begin``, before that."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """An epoch has ended, and its validation."""

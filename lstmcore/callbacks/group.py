@@ -130,6 +130,12 @@ class CallbackList:
     on_train_end = _all("on_train_end")
     on_epoch_begin = _all("on_epoch_begin")
     on_epoch_end = _all("on_epoch_end")
+
+    def on_epoch_resume(self, epoch: int, batches: int) -> None:
+        """An epoch goes on after so many batches."""
+        for callback in self.callbacks:
+            callback.on_epoch_resume(epoch, batches)
+
     on_batch_begin = _all("on_batch_begin")
     on_batch_end = _all("on_batch_end")
     on_train_batch_begin = _all("on_train_batch_begin")

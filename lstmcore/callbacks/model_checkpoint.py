@@ -78,6 +78,9 @@ class ModelCheckpoint(Monitor):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch = epoch
 
+    def on_epoch_resume(self, epoch: int, batches: int) -> None:
+        self.on_epoch_begin(epoch)
+
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if self.save_freq == "epoch":
             return

@@ -75,6 +75,9 @@ class ProgbarLogger(Callback):
         self._title = f"Epoch {epoch + 1}/{self.params.get('epochs', epoch + 1)}"
         self._open()
 
+    def on_epoch_resume(self, epoch: int, batches: int) -> None:
+        self.on_epoch_begin(epoch)
+
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._step(batch, logs)
 

@@ -117,6 +117,9 @@ class TensorBoard(Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch_began, self._batches_before = time.perf_counter(), self._batches
 
+    def on_epoch_resume(self, epoch: int, batches: int) -> None:
+        self.on_epoch_begin(epoch)
+
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         self._batch_began = time.perf_counter()
 

@@ -25,6 +25,9 @@ class TerminateOnNaN(Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch = epoch
 
+    def on_epoch_resume(self, epoch: int, batches: int) -> None:
+        self.on_epoch_begin(epoch)
+
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         loss = (logs or {}).get("loss")
         if loss is None or math.isfinite(loss):

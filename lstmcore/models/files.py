@@ -20,6 +20,9 @@ from lstmcore.weights import WeightFile, write
 
 MODELS: Mapping[str, type[Sequential] | type[Model]] = {"Sequential": Sequential, "Functional": Model, "Model": Model}
 
+# What the names of a checkpoint's tensors that are no weights begin with.
+BESIDE_WEIGHTS = ("optimizer/", "states/", "scores/", "callbacks/")
+
 PathLike = str | os.PathLike[str]
 
 
@@ -28,7 +31,12 @@ def save(model: BaseModel, path: PathLike) -> None:
     if Path(path).suffix != ".safetensors":
         raise SpecError(f"models are saved to .safetensors files; given {Path(path).name!r}")
     _check_shared(model)
-    write(path, model.weights, json.dumps(_without_arrays(model.serialize())))
+    write(path, model.weights, unbuilt_description(model))
+
+
+def unbuilt_description(model: BaseModel) -> str:
+    """The JSON that goes with the weights in a file: without the arrays that they start from."""
+    return json.dumps(_without_arrays(model.serialize()))
 
 
 def _check_shared(model: BaseModel) -> None:
@@ -61,7 +69,7 @@ def load_model(path: PathLike) -> BaseModel:
     with WeightFile.open(path) as file, placeholder_weights():
         _check_weights(file)
         model = model_from_json(file.model)
-        model.replace_weights(file.read(expected(model)))
+        _take(model, file)
     return model
 
 
@@ -69,7 +77,20 @@ def load_weights(model: BaseModel, path: PathLike) -> None:
     """Takes the weights from a file; all of them or none."""
     with WeightFile.open(path) as file:
         _check_weights(file)
-        model.replace_weights(file.read(expected(model)))
+        _take(model, file)
+
+
+def _take(model: BaseModel, file: WeightFile) -> None:
+    """The file's weights; a checkpoint holds more than these, which is left alone."""
+    wanted = expected(model)
+    more = file.header.tensors if file.header.metadata.get("holds") == "training" else {}
+    beside = {
+        name: (entry.shape, entry.dtype)
+        for name, entry in more.items()
+        if name not in wanted and name.startswith(BESIDE_WEIGHTS)
+    }
+    arrays = file.read({**wanted, **beside})
+    model.replace_weights({name: arrays[name] for name in wanted})
 
 
 def _check_weights(file: WeightFile) -> None:

@@ -2,40 +2,63 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import os
 from typing import TYPE_CHECKING, Any
 
 from lstmcore.errors import InputError, SpecError
-from lstmcore.layers.options import POSITIVE, checked
+from lstmcore.layers.options import FLAG, POSITIVE, checked
 from lstmcore.models.base import BackendName, BaseModel
 
 if TYPE_CHECKING:
     from lstmcore.callbacks import History
+    from lstmcore.optimizers import Optimizer
     from lstmcore.runtime.data import Batch
-    from lstmcore.runtime.fit import Training
+    from lstmcore.runtime.sources import Arrays, Batches
+    from lstmcore.runtime.training import Training
 
 
 class TrainableModel(BaseModel):
     """The training face of a model. ``optimizer``, steps and slots are kept from one ``fit`` to the next."""
 
     _training: Training | None = None
+    history: History | None = None
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None) -> None:
-        """Says how to train: an optimizer, a loss (for several outputs a list, or a dict by output name), weights.
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+    ) -> None:
+        """Says how to train: an optimizer, a loss, and what else to tell of the predictions.
 
-        Compiling again starts anew: the optimizer forgets its slots, and steps count from 0.
+        For several outputs, ``loss``, ``loss_weights`` and the metrics are lists, or dicts by output name.
+        ``metrics`` are names, objects or functions of (y_true, y_pred) on NumPy arrays; those of
+        ``weighted_metrics`` get the sample weights too. Compiling again starts anew: the optimizer forgets its slots,
+        and steps count from 0.
         """
-        from lstmcore import optimizers
-        from lstmcore.runtime.fit import Training, goals
+        from lstmcore.runtime.training import compiled
 
         self.program  # noqa: B018  builds the weights, or says that there is no input shape yet
-        rule = optimizers.get(optimizer)
-        if rule.use_ema:
-            raise SpecError(f"{type(rule).__name__}: use_ema cannot be trained with yet; leave it out")
-        self._training = Training(rule, goals(self, loss, loss_weights))
+        made = compiled(self, optimizer, loss, loss_weights, metrics, weighted_metrics)
+        if made.optimizer.use_ema:
+            raise SpecError(f"{type(made.optimizer).__name__}: use_ema cannot be trained with yet; leave it out")
+        self._training = made
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer that ``compile`` was given; its ``learning_rate`` may be set."""
+        return self._compiled().optimizer
+
+    @property
+    def stop_training(self) -> bool:
+        """Whether training ends after the step or epoch; callbacks set it."""
+        return self._training is not None and self._training.stopping
+
+    @stop_training.setter
+    def stop_training(self, stop: bool) -> None:
+        self._compiled().stopping = bool(stop)
 
     def _changed(self) -> None:
         super()._changed()
@@ -48,12 +71,36 @@ class TrainableModel(BaseModel):
             raise SpecError("the model is not compiled: call compile(optimizer=..., loss=...) first")
         return self._training
 
-    def _batches(self, x: Any, y: Any, sample_weight: Any) -> Batch:
-        from lstmcore.runtime.data import is_iterable_of_batches, read
+    def _batch(self, x: Any, y: Any, sample_weight: Any, class_weight: Any = None) -> Batch:
+        from lstmcore.runtime.data import class_weights, comes_in_batches, read
 
-        if is_iterable_of_batches(x):
+        if comes_in_batches(x):
             raise InputError(f"the data are a {type(x).__name__}; expected arrays")
-        return read(self, x, y, sample_weight, self._compiled().classes(self), self.dtype)
+        batch = read(self, x, y, sample_weight, self._compiled().classes(self), self.dtype)
+        return batch if class_weight is None else class_weights(batch, class_weight)
+
+    def _source(
+        self, x: Any, y: Any, sample_weight: Any, class_weight: Any, batch_size: int | None, shuffle: bool
+    ) -> Arrays | Batches:
+        """The data as batches: arrays are cut into them; what comes in batches is taken as it comes."""
+        from lstmcore.runtime.data import comes_in_batches, unpacked
+        from lstmcore.runtime.sources import Arrays, Batches
+
+        training = self._compiled()
+        if not comes_in_batches(x):
+            whole = self._batch(x, y, sample_weight, class_weight)
+            stream = training.random() if checked("fit", "shuffle", FLAG, shuffle) else None
+            return Arrays(whole, self._batch_size(batch_size, whole.size), stream)
+        for name, given in (("y", y), ("sample_weight", sample_weight), ("batch_size", batch_size)):
+            if given is not None:
+                raise InputError(f"{name} is given beside data that come in batches; a {type(x).__name__} yields all")
+
+        def one(element: Any) -> Batch:
+            batch = self._batch(*unpacked(element), class_weight)
+            self._batch_size(batch.size, batch.size)
+            return batch
+
+        return Batches(x, one)
 
     def fit(
         self,
@@ -62,45 +109,88 @@ class TrainableModel(BaseModel):
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
+        callbacks: Any = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
+        class_weight: Any = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        save_every: int | str = "epoch",
+        debug: bool = False,
         backend: BackendName = None,
     ) -> History:
-        """Trains on arrays for ``epochs`` epochs in batches of ``batch_size`` (32), and returns a `History`.
+        """Trains for ``epochs`` epochs and returns a `History` of losses and metrics.
 
-        x and y hold a row a sample, in the structures of the inputs and outputs; ``sample_weight`` a number a
-        sample, or a step. Each epoch's order, and all dropout, come from the core's random numbers
-        (`set_random_seed`), so that every engine trains on the same. ``validation_data`` is (x, y) or
-        (x, y, sample_weight); ``validation_split`` takes the last share of the samples instead.
+        x and y are arrays with a row a sample, in the structures of the inputs and outputs, cut into batches of
+        ``batch_size`` (32); or x yields batches by itself, (x, y) or (x, y, sample_weight): a generator, a loader, a
+        data set of an engine. ``sample_weight`` is a number a sample, or a step; ``class_weight`` a dict from class
+        to weight. Each epoch's order, and all dropout, come from the core's random numbers (`set_random_seed`), so
+        that every engine trains on the same. ``validation_data`` is (x, y), (x, y, sample_weight), or yields
+        batches; ``validation_split`` takes the last share of the samples instead. An epoch is a pass over the data,
+        or ``steps_per_epoch`` batches, which go on from pass to pass.
+
+        ``checkpoint`` is a directory: all that training is goes to a file there, after each epoch and after every
+        ``save_every`` steps where that is a number. Called again with the same directory, ``fit`` goes on from
+        there, to the same step, on whatever backend. ``debug`` checks every step, and names the layer that made
+        the first number that is not finite.
         """
-        from lstmcore.callbacks import History
-        from lstmcore.runtime.data import shuffled
-        from lstmcore.runtime.fit import run_epoch, split, trainer
+        from lstmcore.runtime.fit import Settings, fit
 
-        training = self._compiled()
-        whole = self._batches(x, y, sample_weight)
-        held: Batch | None = None
+        if validation_split and validation_data is not None:
+            raise InputError("validation_data and validation_split are both given; give one")
+        source = self._source(x, y, sample_weight, class_weight, batch_size, shuffle)
+        size = batch_size if validation_batch_size is None else validation_batch_size
+        held: Any = None
         if validation_data is not None:
-            held = self._batches(*_triple(validation_data))
+            held = self._held(validation_data, size)
         elif validation_split:
-            whole, held = split(whole, validation_split)
-        size = self._batch_size(batch_size, whole.size)
-        history = History()
-        for epoch in range(initial_epoch, checked("fit", "epochs", POSITIVE, epochs)):
-            start = time.perf_counter()
-            one = trainer(self, training, whole, backend)
-            order = training.random().child("epoch", training.epochs) if shuffle else None
-            with _told(verbose, f"Epoch {epoch + 1}/{epochs}", whole.size) as told:
-                logs = run_epoch(self, training, one, shuffled(whole, size, order), told)
-            training.epochs += 1
-            if held is not None:
-                logs |= {f"val_{name}": value for name, value in self._evaluate(held, size, backend).items()}
-            history.on_epoch_end(epoch, logs)
-            _say(verbose, f"Epoch {epoch + 1}/{epochs}", time.perf_counter() - start, -(-whole.size // size), logs)
-        return history
+            source, held = self._split(source, validation_split, size)
+        self.history = fit(
+            self,
+            source,
+            held,
+            Settings(
+                epochs=checked("fit", "epochs", POSITIVE, epochs),
+                initial_epoch=initial_epoch,
+                steps=_steps("steps_per_epoch", steps_per_epoch),
+                validation_steps=_steps("validation_steps", validation_steps),
+                validation_freq=validation_freq,
+                verbose=verbose,
+                checkpoint=checkpoint,
+                save_every=save_every,
+                debug=checked("fit", "debug", FLAG, debug),
+            ),
+            callbacks,
+            backend,
+        )
+        return self.history
+
+    def _held(self, given: Any, size: int | None) -> Arrays | Batches:
+        """The validation data as batches in their order."""
+        from lstmcore.runtime.data import comes_in_batches
+
+        if comes_in_batches(given):
+            return self._source(given, None, None, None, None, False)
+        if not isinstance(given, (list, tuple)) or len(given) not in (2, 3):
+            raise InputError("validation_data is (x, y), (x, y, sample_weight), or yields batches")
+        x, y, *weights = given
+        return self._source(x, y, weights[0] if weights else None, None, size, False)
+
+    def _split(self, source: Any, share: float, size: int | None) -> tuple[Arrays, Arrays]:
+        from lstmcore.runtime.data import split
+        from lstmcore.runtime.sources import Arrays
+
+        if not isinstance(source, Arrays):
+            raise InputError("validation_split is for arrays; give validation_data")
+        first, last = split(source.whole, share)
+        return Arrays(first, source.size, source.stream), Arrays(last, self._batch_size(size, last.size), None)
 
     def evaluate(
         self,
@@ -109,76 +199,59 @@ class TrainableModel(BaseModel):
         batch_size: int | None = None,
         verbose: int | str = "auto",
         sample_weight: Any = None,
-        backend: BackendName = None,
+        steps: int | None = None,
+        callbacks: Any = None,
         return_dict: bool = False,
+        *,
+        backend: BackendName = None,
     ) -> Any:
-        """The loss over the data, without noise; with ``return_dict`` all logs by name. No state is changed."""
-        whole = self._batches(x, y, sample_weight)
-        logs = self._evaluate(whole, self._batch_size(batch_size, whole.size), backend)
-        return logs if return_dict else logs["loss"] if len(logs) == 1 else list(logs.values())
+        """The loss over the data, without noise, and the metrics; with ``return_dict`` by name. No state is changed.
 
-    def _evaluate(self, whole: Batch, size: int, backend: BackendName) -> dict[str, float]:
-        from lstmcore.runtime.fit import evaluate
+        The data are as `fit` takes them; ``steps`` is the number of batches, where not all are wanted.
+        """
+        from lstmcore.runtime.fit import evaluate_alone, listed
+        from lstmcore.runtime.sources import Feed
 
-        return evaluate(self, self._compiled(), whole, size, backend)
+        feed = Feed(self._source(x, y, sample_weight, None, batch_size, False), _steps("steps", steps))
+        logs = evaluate_alone(self, feed, verbose, callbacks, backend)
+        return logs if return_dict else listed(logs)
 
     def train_on_batch(
         self,
         x: Any,
         y: Any = None,
         sample_weight: Any = None,
-        backend: BackendName = None,
+        class_weight: Any = None,
         return_dict: bool = False,
+        *,
+        backend: BackendName = None,
     ) -> Any:
-        """One step on one batch; the loss before it, or all logs by name."""
-        from lstmcore.runtime.fit import run_epoch, trainer
+        """One step on one batch; the loss before it and the metrics, or all by name."""
+        from lstmcore.runtime.fit import listed, train_on_batch
 
-        training = self._compiled()
-        whole = self._batches(x, y, sample_weight)
-        self._batch_size(whole.size, whole.size)
-        logs = run_epoch(self, training, trainer(self, training, whole, backend), [whole], lambda done: None)
-        return logs if return_dict else logs["loss"] if len(logs) == 1 else list(logs.values())
+        batch = self._batch(x, y, sample_weight, class_weight)
+        self._batch_size(batch.size, batch.size)
+        logs = train_on_batch(self, self._compiled(), batch, backend)
+        return logs if return_dict else listed(logs)
 
     def test_on_batch(
         self,
         x: Any,
         y: Any = None,
         sample_weight: Any = None,
-        backend: BackendName = None,
         return_dict: bool = False,
+        *,
+        backend: BackendName = None,
     ) -> Any:
-        """The loss on one batch, or all logs by name."""
-        whole = self._batches(x, y, sample_weight)
-        return self.evaluate(x, y, whole.size, 0, sample_weight, backend, return_dict)
+        """The loss on one batch and the metrics, or all by name."""
+        from lstmcore.runtime.fit import evaluate_alone, listed
+        from lstmcore.runtime.sources import Arrays, Feed
+
+        batch = self._batch(x, y, sample_weight)
+        size = self._batch_size(batch.size, batch.size)
+        logs = evaluate_alone(self, Feed(Arrays(batch, size, None), None), 0, None, backend)
+        return logs if return_dict else listed(logs)
 
 
-def _triple(given: Any) -> Sequence[Any]:
-    if not isinstance(given, (list, tuple)) or len(given) not in (2, 3):
-        raise InputError("validation_data is (x, y) or (x, y, sample_weight)")
-    return (*given, None)[:3]
-
-
-@contextmanager
-def _told(verbose: int | str, title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Tells of progress on a terminal; ``told(samples)`` after each batch."""
-    from lstmcore.runtime.progress import progress
-
-    shown = 1 if verbose == "auto" else verbose
-    done = 0
-    with progress(shown, title) as bar:
-
-        def told(samples: int) -> None:
-            nonlocal done
-            done += samples
-            if bar is not None:
-                bar(done, total)
-
-        yield told
-
-
-def _say(verbose: int | str, title: str, seconds: float, steps: int, logs: dict[str, float]) -> None:
-    if verbose == 0:
-        return
-    told = " - ".join(f"{name}: {value:.4f}" for name, value in logs.items())
-    sys.stdout.write(f"{title} - {seconds:.1f} s, {1000 * seconds / steps:.1f} ms a step - {told}\n")
-    sys.stdout.flush()
+def _steps(name: str, given: Any) -> int | None:
+    return None if given is None else int(checked("fit", name, POSITIVE, given))

@@ -1,6 +1,6 @@
 """Optimisers with Keras 3.15's names, defaults, formulas and configs; the formulas run on every engine's tensors.
 
-An optimiser is a frozen description. Its state, the slots of each weight, goes in and comes out::
+An optimiser is a description. Its state, the slots of each weight, goes in and comes out::
 
     optimizer = Adam(0.01, clipnorm=1.0)
     slots = {name: optimizer.slots(w.shape, w.dtype) for name, w in weights.items()}

@@ -40,9 +40,11 @@ def _read_rate(value: Any) -> float | Schedule:
 RATE = checks.Kind("a number >= 0, a schedule, or a function of the step, which counts from 0", _read_rate)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Optimizer:
-    """Base of the optimisers: a frozen description; all state goes in and comes out.
+    """Base of the optimisers: a description; all state goes in and comes out.
+
+    Only ``learning_rate`` may be assigned to later, and only a number to a number: it holds from the next step on.
 
     Args:
         learning_rate: a number, a schedule, or a function ``step -> rate``; steps count from 0.
@@ -93,6 +95,24 @@ class Optimizer:
                 f"{type(self).__name__}: exclude_from_weight_decay is {self.exclude_from_weight_decay!r}; "
                 f"expected regular expressions: {error}."
             ) from error
+        object.__setattr__(self, "_described", True)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_described" in vars(self):
+            if name != "learning_rate":
+                raise SpecError(f"{type(self).__name__}: {name} cannot be changed; make another optimizer")
+            if callable(self.learning_rate):
+                raise SpecError(
+                    f"{type(self).__name__}: the learning rate follows {self.learning_rate!r}; to set it by hand, "
+                    "compile with a number"
+                )
+            try:
+                value = float(checks.NOT_NEGATIVE.read(value))
+            except ValueError:
+                raise SpecError(
+                    f"{type(self).__name__}: learning_rate is {value!r}; expected {checks.NOT_NEGATIVE.expected}."
+                ) from None
+        object.__setattr__(self, name, value)
 
     def with_learning_rate(self, learning_rate: float | Schedule) -> Self:
         """The same optimiser with another rate. Its slots go on to fit."""

@@ -28,7 +28,7 @@ def checked(kind: Kind, default: Any = MISSING) -> Any:
 
 
 def check(description: Any) -> None:
-    """Checks and normalises the fields of a frozen dataclass that were made by `checked`; SpecError."""
+    """Checks and normalises the fields of a dataclass that were made by `checked`; SpecError."""
     for f in dataclasses.fields(description):
         kind = f.metadata.get("kind")
         if kind is None:

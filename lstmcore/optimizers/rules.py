@@ -20,7 +20,7 @@ Updated = tuple[Tensor, dict[str, Tensor]]
 OwnSlots = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass
 class SGD(Optimizer):
     """Gradient descent: w -= g lr.
 
@@ -45,7 +45,7 @@ class SGD(Optimizer):
         return weight + (m * scalars["momentum"] - moved if self.nesterov else m), {"momentum": m}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2014), with the epsilon that the paper calls ε̂.
 
@@ -78,14 +78,14 @@ class Adam(Optimizer):
         return weight - step, state
 
 
-@dataclass(frozen=True)
+@dataclass
 class AdamW(Adam):
     """`Adam` whose weights decay (Loshchilov and Hutter 2019)."""
 
     weight_decay: float | None = checked(NOT_NEGATIVE, 0.004)
 
 
-@dataclass(frozen=True)
+@dataclass
 class RMSprop(Optimizer):
     """v = rho v + (1 - rho) g²; s = lr g / √(v + epsilon); w -= s.
 
@@ -117,7 +117,7 @@ class RMSprop(Optimizer):
         return weight - step, state
 
 
-@dataclass(frozen=True)
+@dataclass
 class Adagrad(Optimizer):
     """a += g²; w -= lr g / √(a + epsilon); a starts at `initial_accumulator_value` (Duchi et al. 2011)."""
 
@@ -136,7 +136,7 @@ class Adagrad(Optimizer):
         return weight - step, {"accumulator": a}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Adadelta(Optimizer):
     """a = rho a + (1 - rho) g²; d = -√(b + epsilon) g / √(a + epsilon); b = rho b + (1 - rho) d²; w += lr d.
 
@@ -160,7 +160,7 @@ class Adadelta(Optimizer):
         return weight + scalars["learning_rate"] * d, state
 
 
-@dataclass(frozen=True)
+@dataclass
 class Adamax(Optimizer):
     """m += (g - m)(1 - beta_1); u = max(beta_2 u, |g|); w -= lr m / ((1 - beta_1^t)(u + epsilon)).
 
@@ -189,7 +189,7 @@ class Adamax(Optimizer):
         return weight - step, {"momentum": m, "norm": u}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Nadam(Optimizer):
     """Adam with Nesterov momentum (Dozat 2015).
 

@@ -1,8 +1,8 @@
-"""Training data: arrays, or anything that yields batches, as checked batches in the order of an epoch."""
+"""Training data, checked: inputs, targets and weights that belong together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from lstmcore import tree
 from lstmcore.errors import InputError
-from lstmcore.random import Stream
 from lstmcore.runtime.feed import feed
 
 if TYPE_CHECKING:
@@ -114,18 +113,48 @@ def _weights(given: Any, k: int, dtype: str) -> Array:
     return np.ascontiguousarray(array, np.dtype(dtype))
 
 
-def shuffled(whole: Batch, size: int, stream: Stream | None) -> Iterator[Batch]:
-    """An epoch of batches of ``size``, the last one perhaps smaller; in random order where a stream is given."""
-    count = whole.size
-    order = np.arange(count) if stream is None else stream.permutation(count)
-    for start in range(0, count, size):
-        yield whole.take(order[start : start + size] if stream is not None else slice(start, start + size))
+def class_weights(batch: Batch, given: Any) -> Batch:
+    """The batch with a weight for each sample, or step, by its class; a class that ``given`` does not name has 1.
+
+    Classes are the targets themselves where they are integers, else the largest of a row (one-hot), or 0 and 1 in
+    a row of one. InputError where there are several outputs, or sample weights too.
+    """
+    if not isinstance(given, Mapping) or not all(isinstance(n, (int, np.integer)) for n in given):
+        raise InputError(f"class_weight is {given!r}; expected a dict from class numbers to weights")
+    if len(batch.targets) != 1:
+        raise InputError(f"class_weight is for one output; this model trains on {len(batch.targets)}")
+    if batch.weights[0] is not None:
+        raise InputError("class_weight and sample_weight are both given; multiply them into sample_weight")
+    y = batch.targets[0]
+    labels = y if y.dtype.kind != "f" else y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else np.rint(y)
+    labels = labels[..., 0] if y.ndim > 1 and y.shape[-1] == 1 else labels
+    weights = np.ones(labels.shape, next((a.dtype for a in batch.inputs.values() if a.dtype.kind == "f"), np.float32))
+    for number, weight in given.items():
+        weights[labels == number] = weight
+    return Batch(batch.inputs, batch.targets, [weights])
 
 
-def is_iterable_of_batches(x: Any) -> bool:
-    """Whether data come batch by batch: a generator, a loader, a data set of an engine."""
-    return (
-        isinstance(x, Iterable)
-        and not isinstance(x, (np.ndarray, list, tuple, Mapping, str))
-        and not hasattr(x, "__array__")
-    )
+def unpacked(element: Any) -> tuple[Any, Any, Any]:
+    """(x, y, sample weights) from what an iterable of batches yields: x, (x,), (x, y) or (x, y, sample weights)."""
+    if not isinstance(element, (list, tuple)):
+        return element, None, None
+    if not 1 <= len(element) <= 3:
+        raise InputError(f"the data yield {len(element)} things a batch; expected (x, y) or (x, y, sample_weight)")
+    return (*element, None, None)[:3]
+
+
+def comes_in_batches(x: Any) -> bool:
+    """Whether data come batch by batch: a generator, a loader, a data set of an engine; not arrays."""
+    if isinstance(x, (np.ndarray, list, tuple, Mapping, str)) or hasattr(x, "__array__"):
+        return False
+    return isinstance(x, Iterable) or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
+
+
+def split(whole: Batch, share: float) -> tuple[Batch, Batch]:
+    """The first samples, and the last ``share`` of them, as Keras splits."""
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
+        raise InputError(f"validation_split is {share!r}; expected a number between 0 and 1")
+    cut = int(whole.size * (1 - share))
+    if cut in (0, whole.size):
+        raise InputError(f"validation_split {share} of {whole.size} samples leaves none for one of the parts")
+    return whole.take(slice(0, cut)), whole.take(slice(cut, None))

@@ -1,231 +1,318 @@
-"""compile, fit, evaluate: the training loop, once for all engines."""
+"""fit and evaluate: the training loop, once for all engines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmcore import plugins, tree
-from lstmcore.errors import InputError, SpecError, near
-from lstmcore.losses import get as get_loss
-from lstmcore.optimizers import Optimizer
-from lstmcore.random import Stream, next_stream
-from lstmcore.runtime.data import Batch, shuffled
-from lstmcore.runtime.objective import Goal, Objective, objective
-from lstmcore.runtime.session import Session
-from lstmcore.runtime.trainer import Slots, Trainer
+from lstmcore import plugins
+from lstmcore.callbacks import CallbackList, History, ProgbarLogger
+from lstmcore.errors import InputError
+from lstmcore.runtime import debug as debugging
+from lstmcore.runtime.checkpoint import Checkpoint, Start
+from lstmcore.runtime.data import Batch
+from lstmcore.runtime.scores import Scores
+from lstmcore.runtime.sources import Arrays, Feed, Source
+from lstmcore.runtime.trainer import Trainer
+from lstmcore.runtime.training import Position, Training, entering, kept_states, tester, trainer
 
 if TYPE_CHECKING:
-    from lstmcore.models.base import BackendName, BaseModel
+    from lstmcore.models.base import BackendName
+    from lstmcore.models.training import TrainableModel
 
 Array = NDArray[Any]
+Logs = dict[str, Any]
 
 
-@dataclass
-class Training:
-    """What ``compile`` said, and how far training has come: the step, the slots, the seed of its random numbers."""
+@dataclass(frozen=True)
+class Settings:
+    """What ``fit`` was told beside the data; see `TrainableModel.fit`."""
 
-    optimizer: Optimizer
-    goals: list[Goal]
-    step: int = 0
-    epochs: int = 0
-    slots: Slots = field(default_factory=dict)
-    stream: Stream | None = None
-    trainers: dict[Any, Trainer] = field(default_factory=dict)
-    testers: dict[Any, tuple[Objective, Session]] = field(default_factory=dict)
+    epochs: int
+    initial_epoch: int
+    steps: int | None
+    validation_steps: int | None
+    validation_freq: Any
+    verbose: int | str
+    checkpoint: Any
+    save_every: Any
+    debug: bool
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Copies share nothing that an engine compiled."""
-        return {**self.__dict__, "trainers": {}, "testers": {}}
+    def __post_init__(self) -> None:
+        first = self.initial_epoch
+        if type(first) is not int or first < 0:
+            raise InputError(f"initial_epoch is {first!r}; expected an integer, counted from 0")
+        freq = self.validation_freq
+        listed = isinstance(freq, (list, tuple, set)) and all(type(n) is int for n in freq)
+        if not listed and (type(freq) is not int or freq < 1):
+            raise InputError(f"validation_freq is {freq!r}; expected a number of epochs, or a list of epochs from 1 on")
 
-    def classes(self, model: BaseModel) -> list[int | None]:
-        """For each output that has a loss, how many classes its targets number; None where they are any numbers."""
-        found: list[int | None] = []
-        for goal, name in zip(self.goals, model.program.outputs, strict=True):
-            if goal.loss is not None:
-                numbered = goal.loss.targets == "int" and getattr(goal.loss, "ignore_class", None) is None
-                found.append(model.program.values[name].shape[-1] if numbered else None)
-        return found
-
-    def random(self) -> Stream:
-        """The stream of this training's shuffles and noise."""
-        if self.stream is None:
-            self.stream = next_stream().child("training")
-        return self.stream
+    def validates(self, epoch: int) -> bool:
+        """Whether the data held back are evaluated after an epoch, counted from 0."""
+        freq = self.validation_freq
+        return (epoch + 1) % freq == 0 if isinstance(freq, int) else epoch + 1 in freq
 
 
-def goals(model: BaseModel, loss: Any, loss_weights: Any) -> list[Goal]:
-    """A goal for each output, from what ``compile`` takes: one for all, a list, or a dict by output name."""
-    check_trainable(model)
-    names = model.output_names
-    losses = _each_output(names, loss, "loss")
-    weights = _each_output(names, loss_weights, "loss_weights") if loss_weights is not None else [1.0] * len(names)
-    made = [
-        Goal(None if one is None else get_loss(one), 1.0 if w is None else w)
-        for one, w in zip(losses, weights, strict=True)
-    ]
-    for name, goal in zip(names, made, strict=True):
-        if goal.loss is not None and goal.loss.reduction in (None, "none"):
-            raise SpecError(
-                f"compile: the loss of output {name!r} has no reduction to one number, which training needs"
-            )
-    if all(goal.loss is None for goal in made):
-        raise SpecError(f"{model.called()}: compile was given no loss; give one, such as loss='mse'")
-    return made
-
-
-def check_trainable(model: BaseModel) -> None:
-    """SpecError names an option of a layer that training cannot honour yet."""
-    for module in model.modules():
-        options = vars(module) if module.trainable else {}
-        for name, value in options.items():
-            if value is not None and (name.endswith("_constraint") or name == "activity_regularizer"):
-                raise SpecError(f"{module.called()}: {name} cannot be trained with yet; leave it out")
-
-
-def _each_output(names: Sequence[str], given: Any, what: str) -> list[Any]:
-    if isinstance(given, Mapping) and "class_name" not in given:
-        for name in given:
-            if name not in names:
-                raise SpecError(f"compile: {what} names an output {name!r}.{near(name, names)}")
-        return [given.get(name) for name in names]
-    if isinstance(given, (list, tuple)):
-        entries = list(tree.leaves(given))
-        if len(entries) != len(names):
-            raise SpecError(f"compile: {what} has {len(entries)} entries; the model has {len(names)} outputs")
-        return entries
-    if what == "loss_weights" and len(names) > 1:
-        raise SpecError("compile: loss_weights is one number; expected one for each output")
-    return [given] * len(names)
-
-
-def _key(batch: Batch) -> tuple[Any, ...]:
-    arrays = [*batch.targets, *batch.weights]
-    return tuple(None if a is None else (a.shape[1:], a.dtype.kind) for a in arrays)
-
-
-def trainer(model: BaseModel, training: Training, batch: Batch, backend: BackendName) -> Trainer:
-    """The step for batches like this one on a backend, with the weights and slots there."""
+def fit(
+    model: TrainableModel, source: Source, held: Source | None, settings: Settings, callbacks: Any, backend: BackendName
+) -> History:
+    """Trains, or goes on from a checkpoint; the history of all epochs."""
+    training = model._compiled()
+    training.stopping = False
+    passes = training.position.passes + (training.position.offset > 0)
+    training.position = Position(passes)
     engine = plugins.get(backend)
-    key = (engine.name, engine.device, model.dtype, _key(batch))
-    found = training.trainers.get(key)
-    if found is None or found.backend is not engine:
-        goal = objective(model, training.goals, batch.targets, batch.weights, training=True)
-        paths = [path for path in model.trained_paths() if path in goal.program.weights]
-        _check_once(model, paths)
-        found = Trainer(goal, engine, model.dtype, training.optimizer, paths)
-        training.trainers[key] = found
-    found.load(model.every_path(), training.slots)
-    return found
+    history, watching = History(), CallbackList(callbacks, model)
+    checkpoint, start = None, Start(settings.initial_epoch)
+    everyone = CallbackList([ProgbarLogger(), *watching, history], model)
+    if settings.checkpoint is not None:
+        checkpoint = Checkpoint(settings.checkpoint, settings.save_every, _cut(source, settings))
+    resumed = None if checkpoint is None else checkpoint.load(model, training, everyone)
+    start = resumed or start
+    if training.stopping and start.epoch < settings.epochs:
+        warnings.warn(
+            f"the training in {settings.checkpoint} was stopped by a callback after {start.epoch} epochs, and is not "
+            "taken up; to go on, give another directory",
+            stacklevel=3,
+        )
+    feed = Feed(source, settings.steps, training.position)
+    everyone.set_params(
+        {
+            "epochs": settings.epochs,
+            "steps": feed.batches,
+            "verbose": settings.verbose,
+            "initial_epoch": start.epoch,
+            "resumed": resumed is not None,
+        }
+    )
+    validation = None if held is None else Feed(held, settings.validation_steps)
+
+    def validate(epoch: int) -> Logs | None:
+        if validation is None or not settings.validates(epoch):
+            return None
+        return evaluate(model, training, validation, engine, everyone)
+
+    one = Fit(model, training, feed, everyone, engine, validate, checkpoint, settings.debug)
+    with everyone:
+        if checkpoint is not None and resumed is None:
+            checkpoint.save(model, training, start, everyone)  # before anything is trained that could be lost
+        one.run(start, settings.epochs)
+    return history
 
 
-def _check_once(model: BaseModel, paths: Sequence[str]) -> None:
-    """SpecError where a weight has two paths in the program: each would get a part of its gradient."""
-    first: dict[tuple[int, str], str] = {}
-    for path, owner, name in model.owners():
-        if path in paths and first.setdefault((id(owner), name), path) != path:
-            raise SpecError(
-                f"{model.called()}: {first[id(owner), name]!r} and {path!r} are one weight, in two models at once, "
-                "which cannot be trained yet; call the layer in one of them only"
-            )
+def _cut(source: Source, settings: Settings) -> dict[str, Any]:
+    """How the data are cut into steps: a run that goes on must cut them alike."""
+    told: dict[str, Any] = {"steps_per_epoch": settings.steps}
+    if isinstance(source, Arrays):
+        told |= {"samples": source.whole.size, "batch_size": source.size, "shuffle": source.stream is not None}
+    return told
 
 
-def tester(model: BaseModel, training: Training, batch: Batch, backend: BackendName) -> tuple[Objective, Session]:
-    """The objective without noise and gradients, with the weights in place."""
-    engine = plugins.get(backend)
-    key = (engine.name, engine.device, model.dtype, _key(batch))
-    found = training.testers.get(key)
-    if found is None or found[1].backend is not engine:
-        goal = objective(model, training.goals, batch.targets, batch.weights, training=False)
-        found = training.testers[key] = goal, Session(goal.program, engine, model.dtype)
-    found[1].load(model.every_path(), model.version())
-    return found
+class Fit:
+    """One call of ``fit``: weights and slots are on the device, and the model has them again whenever it is asked.
+
+    ``validate(epoch)`` gives the logs of the validation, or None where there is none after that epoch.
+    """
+
+    def __init__(
+        self,
+        model: TrainableModel,
+        training: Training,
+        feed: Feed,
+        callbacks: CallbackList,
+        backend: BackendName,
+        validate: Callable[[int], Logs | None] = lambda epoch: None,
+        checkpoint: Checkpoint | None = None,
+        debug: bool = False,
+    ) -> None:
+        self.model = model
+        self.training = training
+        self.feed = feed
+        self.callbacks = callbacks
+        self.backend = backend
+        self.validate = validate
+        self.checkpoint = checkpoint
+        self.debug = debug
+        self._trainer: Trainer | None = None
+        self._carries: dict[str, Any] = {}
+        self._version: Any = None
+
+    def run(self, start: Start, epochs: int) -> None:
+        """Trains until ``epochs`` epochs are done in all, or a callback or the data end it."""
+        self.callbacks.on_train_begin()
+        logs: Logs | None = None
+        try:
+            while start.epoch < epochs and not self.training.stopping and not self.feed.ended:
+                logs = self._epoch(start, epochs)
+                start = Start(start.epoch + 1)
+        finally:  # what was trained before an interruption is kept
+            self._keep()
+            self.training.position = self.feed.position
+            self.feed.close()
+        self.callbacks.on_train_end(logs)
+
+    def _epoch(self, start: Start, epochs: int) -> Logs | None:
+        epoch, done = start.epoch, start.done
+        scores = self.training.scores(self.model)
+        if done:
+            scores.restore(start.scores)
+            self.callbacks.on_epoch_resume(epoch, done)
+        else:
+            self.callbacks.on_epoch_begin(epoch)
+        for batch in self.feed.epoch(done, self._limit(start, epochs)):
+            self._step(batch, done, scores)
+            done += 1
+            if self.checkpoint is not None and self.checkpoint.due(self.training.step):
+                self._save(Start(epoch, done, scores.state))
+            if self.training.stopping:
+                break
+        self._keep()
+        if self.feed.ended:
+            self._tell_of_the_end(epoch, done)
+        if not done:
+            return None
+        logs = scores.logs()
+        validation = self.validate(epoch)
+        logs |= {f"val_{name}": value for name, value in (validation or {}).items()}
+        self.callbacks.on_epoch_end(epoch, logs)
+        if self.checkpoint is not None:
+            self._save(Start(epoch + 1))
+        return logs
+
+    def _limit(self, start: Start, epochs: int) -> int | None:
+        """How many batches are wanted at most."""
+        steps = self.feed.steps
+        return None if steps is None else (epochs - start.epoch) * steps - start.done
+
+    def _tell_of_the_end(self, epoch: int, done: int) -> None:
+        if not done and not self.feed.position.consumed:
+            raise InputError("the data yield no batch")
+        wanted = f" of {self.feed.steps}" if self.feed.steps else ""
+        warnings.warn(
+            f"the data ended after {done}{wanted} batches of epoch {epoch + 1}, and training with them; give an "
+            "iterable that can start anew (a list, a loader, an object with __iter__), or fewer steps_per_epoch",
+            stacklevel=2,
+        )
+
+    def _step(self, batch: Batch, done: int, scores: Scores) -> None:
+        one = self._ready(batch)
+        watched = self.callbacks.watches_batches
+        if watched:
+            self.callbacks.on_train_batch_begin(done)
+            one = self._ready(batch)
+        values = entering(one.objective, batch)
+        stream = self.training.random().child("step", self.training.step)
+        before = debugging.before(one) if self.debug else None
+        made, after = one.step(values, self._carries, self.training.step, stream)
+        if before is not None:
+            debugging.check(one, before, values, self._carries, self.training.step, stream, made)
+        self._carries = {name: after[name] for name in kept_states(one.objective)}
+        self.training.step += 1
+        scores.add(one.objective, made, batch)
+        if watched:
+            if self.callbacks.needs_weights:
+                self._keep()
+            self.callbacks.on_train_batch_end(done, scores.logs())
+
+    def _ready(self, batch: Batch) -> Trainer:
+        """The trainer for a batch, with the model's weights, slots and states on the device."""
+        one = trainer(self.model, self.training, batch, self.backend)
+        if one is not self._trainer:
+            self._keep()
+            self._version = None
+        if self._version != self.model.version():
+            one.load(self.model.every_path(), self.training.slots)
+            states, kept = self.model.states, kept_states(one.objective)
+            self._carries = {name: one.backend.tensor(array) for name, array in states.items() if name in kept}
+            self._trainer, self._version = one, self.model.version()
+        return one
+
+    def _keep(self) -> None:
+        """The model takes what was trained so far."""
+        one = self._trainer
+        if one is None:
+            return
+        changed = self._version != self.model.version()  # by a callback: then its word holds
+        if not changed:
+            self.model.replace_weights(one.weights_now())
+            self._version = self.model.version()
+        self.training.slots = one.slots_now()
+        if self._carries:
+            self.model.states = {name: np.array(one.backend.numpy(tensor)) for name, tensor in self._carries.items()}
+
+    def _save(self, start: Start) -> None:
+        assert self.checkpoint is not None
+        self._keep()
+        self.training.position = self.feed.position
+        self.checkpoint.save(self.model, self.training, start, self.callbacks)
 
 
-def _values(goal: Objective, batch: Batch) -> dict[str, Array]:
-    weights = [w for w in batch.weights if w is not None]
-    return {
-        **batch.inputs,
-        **dict(zip(goal.targets, batch.targets, strict=True)),
-        **dict(zip(goal.sample_weights, weights, strict=True)),
-    }
-
-
-class Means:
-    """Running means of the losses, each batch counted by its samples."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-        self._sums = np.zeros(len(names))
-        self._count = 0
-
-    def add(self, values: Sequence[Any], samples: int) -> None:
-        """Adds a batch."""
-        self._sums += samples * np.array([float(value) for value in values])
-        self._count += samples
-
-    def logs(self) -> dict[str, float]:
-        """The means so far, by name."""
-        return dict(zip(self._names, (self._sums / max(self._count, 1)).tolist(), strict=True))
-
-
-def _names(model: BaseModel, training: Training) -> list[str]:
-    """``loss``, and where several outputs are trained on, that of each."""
-    own = [f"{name}_loss" for name, goal in zip(model.output_names, training.goals, strict=True) if goal.loss]
-    return ["loss", *(own if len(own) > 1 else [])]
-
-
-def _losses(goal: Objective, outputs: Mapping[str, Array], count: int) -> list[Any]:
-    return [outputs[goal.loss], *(outputs[name] for name in goal.losses)][:count]
-
-
-def run_epoch(
-    model: BaseModel, training: Training, one: Trainer, batches: Any, told: Callable[[int], None]
-) -> dict[str, float]:
-    """Trains on the batches; the means of the losses. Weights and slots are the model's again at the end."""
-    names = _names(model, training)
-    means = Means(names)
-    kept = {carry.name for carry in one.objective.program.carries if carry.stateful}
-    carries: dict[str, Any] = {name: one.backend.tensor(array) for name, array in model.states.items() if name in kept}
+def train_on_batch(model: TrainableModel, training: Training, batch: Batch, backend: BackendName) -> Logs:
+    """One step; the scores of the batch before it."""
+    scores = training.scores(model)
+    fit = Fit(model, training, Feed(_One(batch), None), CallbackList([], model, {}), backend)
     try:
-        for batch in batches:
-            stream = training.random().child("step", training.step)
-            outputs, after = one.step(_values(one.objective, batch), carries, training.step, stream)
-            carries = {name: after[name] for name in kept}
-            training.step += 1
-            means.add(_losses(one.objective, outputs, len(names)), batch.size)
-            told(batch.size)
-    finally:  # what was trained before an interruption is kept
-        model.replace_weights(one.weights_now())
-        training.slots = one.slots_now()
-        if kept:
-            model.states = {name: np.array(one.backend.numpy(tensor)) for name, tensor in carries.items()}
-    return means.logs()
+        fit._step(batch, 0, scores)
+    finally:
+        fit._keep()
+    return scores.logs()
 
 
-def evaluate(model: BaseModel, training: Training, whole: Batch, size: int, backend: BackendName) -> dict[str, float]:
-    """The means of the losses over the data. The states of stateful layers start at zero, and are as before after."""
-    goal, session = tester(model, training, whole, backend)
-    names = _names(model, training)
-    means = Means(names)
-    kept = {carry.name for carry in goal.program.carries if carry.stateful}
+class _One:
+    """A single batch as a source."""
+
+    replays = True
+    batches: int | None = 1
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    def passing(self, number: int, skip: int, limit: int | None) -> Any:
+        return iter([self.batch])
+
+
+def evaluate(
+    model: TrainableModel, training: Training, feed: Feed, backend: BackendName, callbacks: CallbackList
+) -> Logs:
+    """The scores over the data. The states of stateful layers start at zero, and are as before after."""
+    scores = training.scores(model)
     carries: dict[str, Any] = {}
-    for batch in shuffled(whole, size, None):
-        made, after = session.run(_values(goal, batch), carries)
-        carries = {name: after[name] for name in kept}
-        means.add(_losses(goal, dict(zip(goal.program.outputs, made, strict=True)), len(names)), batch.size)
-    return means.logs()
+    done = 0
+    feed = Feed(feed.source, feed.steps, None if feed.source.replays else feed.position)
+    callbacks.on_test_begin()
+    try:
+        for batch in feed.epoch(limit=feed.steps):
+            if len(callbacks):
+                callbacks.on_test_batch_begin(done)
+            goal, session = tester(model, training, batch, backend)
+            outputs, after = session.run(entering(goal, batch), carries)
+            carries = {name: after[name] for name in kept_states(goal)}
+            scores.add(goal, dict(zip(goal.program.outputs, outputs, strict=True)), batch)
+            done += 1
+            if len(callbacks):
+                callbacks.on_test_batch_end(done - 1, scores.logs())
+    finally:
+        feed.close()
+    if not done:
+        raise InputError("the data to evaluate on yield no batch")
+    logs = scores.logs()
+    callbacks.on_test_end(logs)
+    return logs
 
 
-def split(whole: Batch, share: float) -> tuple[Batch, Batch]:
-    """The first samples, and the last ``share`` of them, as Keras splits."""
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
-        raise InputError(f"validation_split is {share!r}; expected a number between 0 and 1")
-    cut = int(whole.size * (1 - share))
-    if cut in (0, whole.size):
-        raise InputError(f"validation_split {share} of {whole.size} samples leaves none for one of the parts")
-    return whole.take(slice(0, cut)), whole.take(slice(cut, None))
+def evaluate_alone(model: TrainableModel, feed: Feed, verbose: int | str, callbacks: Any, backend: BackendName) -> Logs:
+    """`evaluate` by itself, with its progress and callbacks."""
+    params = {"epochs": 1, "steps": feed.batches, "verbose": verbose, "initial_epoch": 0, "resumed": False}
+    everyone = CallbackList([ProgbarLogger(), *CallbackList(callbacks, model)], model, params)
+    with everyone:
+        return evaluate(model, model._compiled(), feed, backend, everyone)
+
+
+def listed(logs: Mapping[str, Any]) -> Any:
+    """The scores as ``evaluate`` returns them: the loss alone, or a list of all."""
+    return logs["loss"] if len(logs) == 1 else list(logs.values())

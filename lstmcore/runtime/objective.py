@@ -31,15 +31,17 @@ class Goal:
 
 @dataclass(frozen=True)
 class Objective:
-    """A program whose outputs are the total loss, each output's own loss, and the predictions, by these names.
+    """A program whose outputs are the total loss, each output's own loss, the predictions and their masks, by name.
 
-    ``targets`` and ``sample_weights`` are its further inputs, one for each output that is trained on.
+    A prediction without a mask has None in ``masks``. ``targets`` and ``sample_weights`` are its further inputs, one
+    for each output that is trained on.
     """
 
     program: Program
     loss: str
     losses: tuple[str, ...]
     predictions: tuple[str, ...]
+    masks: tuple[str | None, ...]
     targets: tuple[str, ...]
     sample_weights: tuple[str, ...]
 
@@ -75,12 +77,14 @@ def objective(
             losses.append(loss.total(build, target, output, weight, masks[k]))
     total = _sum(build, [_scaled(build, loss, goals[k].weight) for k, loss in zip(trained, losses, strict=True)])
     total = _sum(build, [total, *_penalties(build, model)])
-    program = build.finish([total.name, *(loss.name for loss in losses), *(output.name for output in outputs)])
+    yielded = [total, *losses, *outputs, *(mask for mask in masks if mask is not None)]
+    program = build.finish(list(dict.fromkeys(value.name for value in yielded)))
     return Objective(
         program,
         total.name,
         tuple(loss.name for loss in losses),
         tuple(output.name for output in outputs),
+        tuple(None if mask is None else mask.name for mask in masks),
         tuple(f"target {k}" for k in trained),
         tuple(weights),
     )

@@ -78,6 +78,15 @@ class Trainer:
         """Step ``number``, counted from 0, on one batch: the objective's outputs by name, and the carries after."""
         put = self.backend.tensor
         program = self.objective.program
+        given = self.given(values, carries, stream)
+        scalars = {name: put(np.asarray(n, self.dtype)) for name, n in self.optimizer.scalars(number).items()}
+        outputs, after, self.weights, self.slots = self._step(self.weights, self.slots, scalars, given)
+        return {name: self.backend.numpy(outputs[name]) for name in program.outputs}, after
+
+    def given(self, values: Mapping[str, Array], carries: Mapping[str, Any], stream: Stream) -> dict[str, Any]:
+        """All values that a step starts from, on the device: those of the batch, the noise, the carries."""
+        put = self.backend.tensor
+        program = self.objective.program
         batch = next(iter(values.values())).shape[0]
         given = {name: put(array) for name, array in values.items()}
         shapes = {name: array.shape for name, array in values.items()}
@@ -86,9 +95,7 @@ class Trainer:
             shape = (batch, *(n or 0 for n in program.values[carry.before].shape[1:]))
             kept = carries.get(carry.name)
             given[carry.before] = put(np.zeros(shape, self.dtype)) if kept is None else kept
-        scalars = {name: put(np.asarray(n, self.dtype)) for name, n in self.optimizer.scalars(number).items()}
-        outputs, after, self.weights, self.slots = self._step(self.weights, self.slots, scalars, given)
-        return {name: self.backend.numpy(outputs[name]) for name in program.outputs}, after
+        return given
 
     def weights_now(self) -> dict[str, Array]:
         """The trained weights as arrays of the caller's own."""

@@ -1,0 +1,182 @@
+"""Where batches come from: arrays, cut and shuffled here, or anything that yields them; and places in the data."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Protocol
+
+from lstmcore.random import Stream
+from lstmcore.runtime.data import Batch
+from lstmcore.runtime.training import Position
+
+AHEAD = 2  # batches that a thread makes ready before they are asked for
+PATIENCE = 5.0  # seconds to wait, at the end, for a batch that nobody needs any more
+
+
+class Source(Protocol):
+    """Data that can be passed over, batch by batch.
+
+    ``batches`` is how many a pass has, None where only the end tells; ``replays``: whether a pass can start anew.
+    """
+
+    batches: int | None
+    replays: bool
+
+    def passing(self, number: int, skip: int, limit: int | None) -> Iterator[Batch]:
+        """Pass ``number`` from its batch ``skip`` on; no more than ``limit`` will be asked for."""
+
+
+class Arrays:
+    """Whole arrays in batches of ``size``, the last one perhaps smaller; each pass in its order where shuffled."""
+
+    replays = True
+
+    def __init__(self, whole: Batch, size: int, stream: Stream | None) -> None:
+        self.whole = whole
+        self.size = size
+        self.stream = stream
+        self.batches: int | None = -(-whole.size // size)
+
+    def passing(self, number: int, skip: int, limit: int | None) -> Iterator[Batch]:
+        order = None if self.stream is None else self.stream.child("epoch", number).permutation(self.whole.size)
+        for start in range(skip * self.size, self.whole.size, self.size):
+            rows = slice(start, start + self.size)
+            yield self.whole.take(rows if order is None else order[rows])
+
+
+class Batches:
+    """What yields batches by itself, and is asked for them in a thread, a few ahead.
+
+    An object with ``__len__`` and ``__getitem__`` alone is read by index. An iterator cannot start anew.
+    """
+
+    def __init__(self, data: Any, read: Callable[[Any], Batch]) -> None:
+        self.data = data if isinstance(data, Iterable) else _Indexed(data)
+        self.read = read
+        self.replays = not hasattr(self.data, "__next__")
+        self.batches: int | None = _length(self.data)
+
+    def passing(self, number: int, skip: int, limit: int | None) -> Iterator[Batch]:
+        elements = islice(iter(self.data), skip, None if limit is None else skip + limit)
+        return ahead(map(self.read, elements))
+
+
+class _Indexed:
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.data[k] for k in range(len(self.data)))
+
+
+def _length(data: Any) -> int | None:
+    """How many batches it says it has; data sets of unknown or endless length raise TypeError, or say less than 0."""
+    if not hasattr(data, "__len__"):
+        return None
+    try:
+        count = len(data)
+    except TypeError:
+        return None
+    return count if count >= 0 else None
+
+
+def ahead(items: Iterator[Batch]) -> Iterator[Batch]:
+    """The same items, made by a thread up to `AHEAD` before they are asked for; errors arrive in their place."""
+    ready: queue.Queue[tuple[Batch | None, BaseException | None]] = queue.Queue(AHEAD)
+    enough = threading.Event()
+
+    def put(item: Batch | None, error: BaseException | None = None) -> None:
+        while not enough.is_set():
+            try:
+                ready.put((item, error), timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def work() -> None:
+        try:
+            for item in items:
+                put(item)
+                if enough.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # whatever the user's code raises is raised where the batch is asked for
+            put(None, error)
+
+    thread = threading.Thread(target=work, name="lstmcore batches", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+    finally:
+        enough.set()
+        thread.join(timeout=PATIENCE)
+
+
+class Feed:
+    """Batches for epoch after epoch, and the place in the data that training has come to.
+
+    An epoch is a pass over the data, or ``steps`` batches: these go on from pass to pass.
+    """
+
+    def __init__(self, source: Source, steps: int | None, position: Position | None = None) -> None:
+        self.source = source
+        self.steps = steps
+        self.position = Position() if position is None else position
+        self.ended = False  # the data ended where more were expected
+        self._open: Iterator[Batch] | None = None
+        self._begun = False
+
+    @property
+    def batches(self) -> int | None:
+        """How many batches an epoch has, where it is known."""
+        return self.steps or self.source.batches
+
+    def epoch(self, done: int = 0, limit: int | None = None) -> Iterator[Batch]:
+        """The batches of an epoch after the first ``done``; the feed needs at most ``limit`` more in all."""
+        while self.steps is None or done < self.steps:
+            batch = next(self._iterator(limit), None)
+            if batch is None:
+                empty = not self.position.offset
+                self.ended = empty or (self.steps is not None and not self.source.replays)
+                if self.ended:
+                    return
+                self._turn()
+                if self.steps is None:
+                    return
+                continue
+            done += 1
+            self.position = replace(self.position, offset=self.position.offset + 1, consumed=self.position.consumed + 1)
+            yield batch
+
+    def _iterator(self, limit: int | None) -> Iterator[Batch]:
+        if self._open is None:
+            place = self.position
+            skip = place.offset if self.source.replays else 0 if self._begun else place.consumed
+            self._begun = True
+            self._open = self.source.passing(place.passes, skip, limit)
+        return self._open
+
+    def _turn(self) -> None:
+        """The pass is over; the next begins."""
+        self.close()
+        self.position = replace(self.position, passes=self.position.passes + 1, offset=0)
+
+    def close(self) -> None:
+        """Lets go of the data. The place in them stays."""
+        close = getattr(self._open, "close", None)
+        if close is not None:
+            close()
+        self._open = None

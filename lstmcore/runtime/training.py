@@ -1,0 +1,249 @@
+"""What ``compile`` said and how far training has come: all that a checkpoint keeps, but for the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from lstmcore import losses, metrics, optimizers, plugins, tree
+from lstmcore.errors import SpecError, near
+from lstmcore.optimizers import Optimizer
+from lstmcore.random import Stream, next_stream
+from lstmcore.runtime.data import Batch
+from lstmcore.runtime.objective import Goal, Objective, objective
+from lstmcore.runtime.scores import Scores
+from lstmcore.runtime.session import Session
+from lstmcore.runtime.trainer import Slots, Trainer
+
+if TYPE_CHECKING:
+    from lstmcore.models.base import BackendName, BaseModel
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Position:
+    """Where in the data training is: ``passes`` over them before this one, ``offset`` batches into it.
+
+    ``consumed`` counts all batches: an iterator that cannot start anew goes on after so many.
+    """
+
+    passes: int = 0
+    offset: int = 0
+    consumed: int = 0
+
+
+@dataclass
+class Training:
+    """What ``compile`` said, and how far training has come: the step, the slots, the seed of its random numbers."""
+
+    optimizer: Optimizer
+    goals: list[Goal]
+    metrics: list[list[Any]]
+    weighted: list[list[Any]]
+    description: dict[str, Any]
+    step: int = 0
+    position: Position = field(default_factory=Position)
+    slots: Slots = field(default_factory=dict)
+    stream: Stream | None = None
+    stopping: bool = False
+    trainers: dict[Any, Trainer] = field(default_factory=dict)
+    testers: dict[Any, tuple[Objective, Session]] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies share nothing that an engine compiled."""
+        return {**self.__dict__, "trainers": {}, "testers": {}}
+
+    def classes(self, model: BaseModel) -> list[int | None]:
+        """For each output that has a loss, how many classes its targets number; None where they are any numbers."""
+        found: list[int | None] = []
+        for goal, name in zip(self.goals, model.program.outputs, strict=True):
+            if goal.loss is not None:
+                numbered = goal.loss.targets == "int" and getattr(goal.loss, "ignore_class", None) is None
+                found.append(model.program.values[name].shape[-1] if numbered else None)
+        return found
+
+    def random(self) -> Stream:
+        """The stream of this training's shuffles and noise."""
+        if self.stream is None:
+            self.stream = next_stream().child("training")
+        return self.stream
+
+    def scores(self, model: BaseModel) -> Scores:
+        """The losses and metrics, from nothing."""
+        return Scores(model.output_names, self.goals, self.metrics, self.weighted)
+
+
+def compiled(
+    model: BaseModel, optimizer: Any, loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any
+) -> Training:
+    """A training from what ``compile`` takes; SpecError says which argument does not fit."""
+    rule = optimizers.get(optimizer)
+    made = goals(model, loss, loss_weights)
+    plain, weighted = (
+        _metrics_of(model, made, given, what)
+        for given, what in ((metrics, "metrics"), (weighted_metrics, "weighted_metrics"))
+    )
+    description = {
+        "optimizer": _described(rule, optimizers.serialize),
+        "losses": [_described(goal.loss, losses.serialize) for goal in made],
+        "loss_weights": [goal.weight for goal in made],
+        "metrics": [[_described(entry, _metric) for entry in entries] for entries in plain],
+        "weighted_metrics": [[_described(entry, _metric) for entry in entries] for entries in weighted],
+    }
+    return Training(rule, made, plain, weighted, description)
+
+
+def _metric(entry: Any) -> Any:
+    return entry if isinstance(entry, str) else metrics.serialize(metrics.get(entry))
+
+
+def _described(entry: Any, serialize: Any) -> Any:
+    """Its config, or its name where it has none: a function of the user's own."""
+    try:
+        return serialize(entry)
+    except SpecError:
+        return getattr(entry, "__qualname__", type(entry).__qualname__)
+
+
+def goals(model: BaseModel, loss: Any, loss_weights: Any) -> list[Goal]:
+    """A goal for each output, from what ``compile`` takes: one for all, a list, or a dict by output name."""
+    check_trainable(model)
+    names = model.output_names
+    wanted = _each_output(names, loss, "loss")
+    weights = _each_output(names, loss_weights, "loss_weights") if loss_weights is not None else [1.0] * len(names)
+    made = [
+        Goal(None if one is None else losses.get(one), 1.0 if w is None else w)
+        for one, w in zip(wanted, weights, strict=True)
+    ]
+    for name, goal in zip(names, made, strict=True):
+        if goal.loss is not None and goal.loss.reduction in (None, "none"):
+            raise SpecError(
+                f"compile: the loss of output {name!r} has no reduction to one number, which training needs"
+            )
+    if all(goal.loss is None for goal in made):
+        raise SpecError(f"{model.called()}: compile was given no loss; give one, such as loss='mse'")
+    return made
+
+
+def check_trainable(model: BaseModel) -> None:
+    """SpecError names an option of a layer that training cannot honour yet."""
+    for module in model.modules():
+        options = vars(module) if module.trainable else {}
+        for name, value in options.items():
+            if value is not None and (name.endswith("_constraint") or name == "activity_regularizer"):
+                raise SpecError(f"{module.called()}: {name} cannot be trained with yet; leave it out")
+
+
+def _each_output(names: Sequence[str], given: Any, what: str) -> list[Any]:
+    if isinstance(given, Mapping) and "class_name" not in given:
+        _check_names(names, given, what)
+        return [given.get(name) for name in names]
+    if isinstance(given, (list, tuple)):
+        entries = list(tree.leaves(given))
+        if len(entries) != len(names):
+            raise SpecError(f"compile: {what} has {len(entries)} entries; the model has {len(names)} outputs")
+        return entries
+    if what == "loss_weights" and len(names) > 1:
+        raise SpecError("compile: loss_weights is one number; expected one for each output")
+    return [given] * len(names)
+
+
+def _check_names(names: Sequence[str], given: Mapping[str, Any], what: str) -> None:
+    for name in given:
+        if name not in names:
+            raise SpecError(f"compile: {what} names an output {name!r}.{near(name, names)}")
+
+
+def _metrics_of(model: BaseModel, made: Sequence[Goal], given: Any, what: str) -> list[list[Any]]:
+    """The metrics of each output: from a list for one output, a list of them for several, or a dict by name."""
+    names = model.output_names
+    found = [_listed(entry) for entry in _metric_entries(names, given, what)]
+    for name, goal, entries in zip(names, made, found, strict=True):
+        for entry in entries:
+            if str(entry).lower() not in ("accuracy", "acc"):
+                metrics.get(entry)
+        if entries and goal.loss is None:
+            raise SpecError(f"compile: output {name!r} has {what} but no loss; give it a loss, and loss_weights 0")
+    return found
+
+
+def _metric_entries(names: Sequence[str], given: Any, what: str) -> list[Any]:
+    if given is None:
+        return [None] * len(names)
+    if isinstance(given, Mapping) and "class_name" not in given:
+        _check_names(names, given, what)
+        return [given.get(name) for name in names]
+    if len(names) == 1:
+        return [given[0] if _nested(given) else given]
+    if not isinstance(given, (list, tuple)) or len(given) != len(names):
+        raise SpecError(f"compile: {what} is {given!r}; expected a list for each of the outputs {', '.join(names)}")
+    return list(given)
+
+
+def _nested(given: Any) -> bool:
+    return isinstance(given, (list, tuple)) and len(given) == 1 and isinstance(given[0], (list, tuple))
+
+
+def _listed(given: Any) -> list[Any]:
+    return [] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def _key(batch: Batch) -> tuple[Any, ...]:
+    arrays = [*batch.targets, *batch.weights]
+    return tuple(None if a is None else (a.shape[1:], a.dtype.kind) for a in arrays)
+
+
+def trainer(model: BaseModel, training: Training, batch: Batch, backend: BackendName) -> Trainer:
+    """The step for batches like this one on a backend; its weights and slots are yet to be loaded."""
+    engine = plugins.get(backend)
+    key = (engine.name, engine.device, model.dtype, _key(batch))
+    found = training.trainers.get(key)
+    if found is None or found.backend is not engine:
+        goal = objective(model, training.goals, batch.targets, batch.weights, training=True)
+        paths = [path for path in model.trained_paths() if path in goal.program.weights]
+        _check_once(model, paths)
+        found = Trainer(goal, engine, model.dtype, training.optimizer, paths)
+        training.trainers[key] = found
+    return found
+
+
+def _check_once(model: BaseModel, paths: Sequence[str]) -> None:
+    """SpecError where a weight has two paths in the program: each would get a part of its gradient."""
+    first: dict[tuple[int, str], str] = {}
+    for path, owner, name in model.owners():
+        if path in paths and first.setdefault((id(owner), name), path) != path:
+            raise SpecError(
+                f"{model.called()}: {first[id(owner), name]!r} and {path!r} are one weight, in two models at once, "
+                "which cannot be trained yet; call the layer in one of them only"
+            )
+
+
+def tester(model: BaseModel, training: Training, batch: Batch, backend: BackendName) -> tuple[Objective, Session]:
+    """The objective without noise and gradients, with the weights in place."""
+    engine = plugins.get(backend)
+    key = (engine.name, engine.device, model.dtype, _key(batch))
+    found = training.testers.get(key)
+    if found is None or found[1].backend is not engine:
+        goal = objective(model, training.goals, batch.targets, batch.weights, training=False)
+        found = training.testers[key] = goal, Session(goal.program, engine, model.dtype)
+    found[1].load(model.every_path(), model.version())
+    return found
+
+
+def entering(goal: Objective, batch: Batch) -> dict[str, Array]:
+    """The values of a batch by the names of the objective's inputs."""
+    weights = [w for w in batch.weights if w is not None]
+    return {
+        **batch.inputs,
+        **dict(zip(goal.targets, batch.targets, strict=True)),
+        **dict(zip(goal.sample_weights, weights, strict=True)),
+    }
+
+
+def kept_states(goal: Objective) -> frozenset[str]:
+    """The states that go on from batch to batch."""
+    return frozenset(carry.name for carry in goal.program.carries if carry.stateful)
