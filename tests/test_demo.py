@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import json
@@ -18,8 +19,9 @@ import pytest
 from click.testing import CliRunner
 
 from lstmcore import plugins
-from lstmcore.cli import cli, story, tutorials
+from lstmcore.cli import cli, learning, story, tutorials
 from lstmcore.cli.digits import BLOCKS, RAMP, draw
+from lstmcore.cli.learning import learn
 from lstmcore.cli.story import Checks, Story, describe_models, read_digits
 from lstmcore.datasets import mnist
 from lstmcore.layers import Dense
@@ -80,7 +82,11 @@ def test_it_runs_on_numpy_alone(alone: Path) -> None:
         assert words in text
     assert "torch       pip install " in text and "tensorflow  pip install " in text
     assert re.search(r"\n\d+\.\d s; 1 engine ran\.\n", text)
-    assert "\x1b" not in text and max(map(len, text.splitlines())) <= 100
+    lines = re.findall(r"\nEpoch (\d+)/(\d+) - .* ms/step - accuracy: (\S+) - loss: (\S+) - val_accuracy", text)
+    assert [int(epoch) for epoch, *_ in lines] == list(range(1, learning.EPOCHS + 1))
+    assert float(lines[-1][3]) < 0.6 * float(lines[0][3])
+    assert "pip install 'lstmcore[plot]'" in text
+    assert "\x1b" not in text and max(map(len, text.splitlines())) <= 120
 
 
 def test_it_draws_in_ascii_where_there_is_nothing_else(alone: Path) -> None:
@@ -100,6 +106,9 @@ def test_it_is_data_on_demand(alone: Path, tmp_path: Path) -> None:
     for run in facts["engines"]:
         status = {row["backend"]: row["status"] for row in run["rows"]}
         assert (status["numpy"], status["torch"], status["tensorflow"]) == ("agrees", "missing", "missing")
+    training = facts["training"]
+    assert [one["engine"] for one in training["carried"]] == ["numpy"] and training["plot"] is None
+    assert len(training["history"]["loss"]) == training["epochs"] == learning.EPOCHS
     assert [path.name for path in tmp_path.iterdir()] == ["kept.safetensors"]
     assert load_model(kept).count_params() == 2_282
 
@@ -117,6 +126,7 @@ def test_a_wrong_count_fails_it(monkeypatch: pytest.MonkeyPatch) -> None:
     describe_models(Story(told=False), checks)
     assert checks.failed == ["wrong: 4 weights; expected 5"]
     monkeypatch.setattr("lstmcore.cli.demo.compare_engines", lambda *_: [])
+    monkeypatch.setattr("lstmcore.cli.demo.learn", lambda *_: {})
     result = CliRunner().invoke(cli, ["demo", "--json"])
     assert result.exit_code == 1 and "4 weights; expected 5" in result.stderr
     assert json.loads(result.stdout)["failed"] == checks.failed
@@ -127,6 +137,34 @@ def test_untrained_weights_fail_it(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = Checks()
     digits = read_digits(Story(told=False), checks)
     assert digits.facts["accuracy"] < 0.5 and len(checks.failed) == 1
+
+
+def test_every_engine_goes_on_from_the_checkpoint_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "EPOCHS", 2)
+    monkeypatch.setattr(learning, "LEAST", 0.3)
+    checks = Checks()
+    facts = learn(Story(told=False), checks, tmp_path / "history.png")
+    engines = {info.name for info in plugins.backends() if info.status == "available"}
+    assert checks.failed == [] and {one["engine"] for one in facts["carried"]} == engines
+    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
+
+    carry = learning._carry
+
+    def astray(directory: Path, data: Any, held: Any, engine: str) -> Any:
+        made = carry(directory, data, held, engine)
+        return dataclasses.replace(made, val_loss=made.val_loss * (1 + 2 * learning.ALIKE * (engine == "torch")))
+
+    monkeypatch.setattr(learning, "_carry", astray)
+    learn(Story(told=False), checks, tmp_path / "history.png")
+    assert len(checks.failed) == 1 and "training on torch goes on" in checks.failed[0]
+
+
+def test_a_model_that_does_not_learn_fails_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "EPOCHS", 1)
+    monkeypatch.setattr(plugins, "backends", list)
+    checks = Checks()
+    learn(Story(told=False), checks, tmp_path / "history.png")
+    assert len(checks.failed) == 1 and "after training only" in checks.failed[0]
 
 
 def test_the_shipped_weights_are_those_described() -> None:

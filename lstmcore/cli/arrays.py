@@ -47,6 +47,16 @@ def read_array(path: Path, key: str | None) -> Array:
     raise ForeignFileError(f"{path.name} is not a .npy or .npz file; it {told}. Write it with np.save.")
 
 
+def held_arrays(path: Path) -> list[str]:
+    """What the arrays in a .npz file are called; FileError where it is none."""
+    with path.open("rb") as file:
+        if not file.read(HEAD).startswith(_ZIP):
+            raise ForeignFileError(f"{path.name} is not a .npz file. Write it with np.savez.")
+        file.seek(0)
+        with _blaming(path.name), zipfile.ZipFile(file) as archive:
+            return [info.filename.removesuffix(".npy") for info in archive.infolist()]
+
+
 def read_inputs(path: Path, key: str | None, names: Sequence[str]) -> Any:
     """The array for a model's one input, or for several a dict of those of a .npz file that have their names."""
     if len(names) == 1:

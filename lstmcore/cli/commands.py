@@ -24,6 +24,7 @@ OWN: Mapping[str, str] = {
     "backends": "List the engines: which are here, and how to add the others.",
     "summary": "Print the layers of a model file, their shapes and weights.",
     "predict": "Run a model file on the array in a .npy file.",
+    "train": "Train a model on the arrays in a .npz file, or go on where it stopped.",
     "compare": "Run a model file on every engine, against the float64 reference.",
     "inspect": "List the weights in a model file, gate by gate.",
 }

@@ -14,6 +14,7 @@ import click
 
 import lstmcore
 from lstmcore.cli.failures import CommandFailed
+from lstmcore.cli.learning import learn
 from lstmcore.cli.options import json_option
 from lstmcore.cli.story import Checks, Story, compare_engines, describe_models, read_digits, save_and_load
 
@@ -24,13 +25,19 @@ from lstmcore.cli.story import Checks, Story, compare_engines, describe_models, 
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep the weight file there; it ends in .safetensors.",
 )
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The picture of the training, .png or .svg; by default lstmcore-demo-history.png here.",
+)
 @json_option
-def demo(keep: Path | None, as_json: bool) -> None:
+def demo(keep: Path | None, plot: Path | None, as_json: bool) -> None:
     """Show everything at work, on real digits, in under a minute.
 
     Builds the models that tutorials begin with, reads 1,000 handwritten digits with a trained one, saves
-    it, loads it, and runs it on every engine that is installed. Needs no network, and no engine beside
-    NumPy. The exit status is 1 if a count is wrong, a file does not come back as it was, or engines differ.
+    it, loads it, and runs it on every engine that is installed. Then trains one, and lets each engine go on
+    from the same checkpoint. Needs no network, and no engine beside NumPy. The exit status is 1 if a count is
+    wrong, a file does not come back as it was, or engines differ.
 
     \b
     Examples:
@@ -47,6 +54,7 @@ def demo(keep: Path | None, as_json: bool) -> None:
     with _place(keep) as path:
         loaded, facts["file"] = save_and_load(story, checks, digits, path)
     facts["engines"] = compare_engines(story, checks, loaded, digits)
+    facts["training"] = learn(story, checks, plot)
     facts["failed"] = checks.failed
     facts["ok"] = not checks.failed
     facts["seconds"] = time.perf_counter() - start

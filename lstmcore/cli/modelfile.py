@@ -11,6 +11,7 @@ from lstmcore.errors import SpecError
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models import load_model, model_from_json
 from lstmcore.models.base import BaseModel
+from lstmcore.models.training import TrainableModel
 from lstmcore.weights import read_header
 
 
@@ -18,6 +19,14 @@ def read_model(path: Path) -> BaseModel:
     """The model in a weight file, with its weights."""
     with _naming(path):
         return load_model(path)
+
+
+def read_trainable(path: Path) -> TrainableModel:
+    """The model in a weight file, with its weights; or that of a ``.json`` file, with new ones."""
+    with _naming(path):
+        model = model_from_json(_text(path)) if path.suffix == ".json" else load_model(path)
+    assert isinstance(model, TrainableModel)
+    return model
 
 
 def read_description(path: Path) -> BaseModel:
