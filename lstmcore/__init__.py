@@ -9,7 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lstmcore import datasets, errors, layers, losses, models, optimizers, text
+    from lstmcore import (
+        callbacks,
+        constraints,
+        datasets,
+        errors,
+        initializers,
+        layers,
+        losses,
+        metrics,
+        models,
+        optimizers,
+        regularizers,
+        text,
+    )
     from lstmcore.models import Sequential, load_model
     from lstmcore.plugins import BackendInfo, backends, get_backend, set_backend, use_backend
     from lstmcore.random import set_random_seed
@@ -29,7 +42,20 @@ _HOMES = {
     "set_random_seed": "lstmcore.random",
     "use_backend": "lstmcore.plugins",
 }
-_MODULES = ("datasets", "errors", "layers", "losses", "models", "optimizers", "text")
+_MODULES = (
+    "callbacks",
+    "constraints",
+    "datasets",
+    "errors",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "regularizers",
+    "text",
+)
 
 __all__ = [
     "BackendInfo",
@@ -37,15 +63,20 @@ __all__ = [
     "Sequential",
     "__version__",
     "backends",
+    "callbacks",
     "compare",
+    "constraints",
     "datasets",
     "errors",
     "get_backend",
+    "initializers",
     "layers",
     "load_model",
     "losses",
+    "metrics",
     "models",
     "optimizers",
+    "regularizers",
     "set_backend",
     "set_random_seed",
     "text",

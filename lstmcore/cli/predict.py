@@ -11,7 +11,7 @@ from lstmcore import plugins, tree
 from lstmcore.cli.arrays import check_output, read_inputs, write_arrays
 from lstmcore.cli.modelfile import read_model
 from lstmcore.cli.options import BackendName, input_option, json_option, key_option, model_file
-from lstmcore.cli.output import printable, say, show_json
+from lstmcore.cli.output import on_terminal, printable, say, show_json
 from lstmcore.cli.quiet import quiet_engines
 
 
@@ -56,7 +56,9 @@ def predict(
         engine = plugins.get(name)
     start = time.perf_counter()
     with quiet_engines():
-        found = model.predict(x, batch_size=batch_size, verbose=1, backend=engine)
+        found = model.predict(
+            x, batch_size=batch_size, verbose=1 if on_terminal() and not as_json else 0, backend=engine
+        )
     seconds = time.perf_counter() - start
     outputs = dict(zip(model.program.outputs, tree.leaves(found), strict=True))
     check_output(output_path, len(outputs), file, input_path)

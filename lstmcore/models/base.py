@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -145,6 +145,11 @@ class BaseModel(Module):
         raise SpecError(f"model {self.name!r} has no layer {(name if index is None else index)!r}.{near(name, named)}")
 
     @property
+    def built(self) -> bool:
+        """Whether the shape of its input is known, and so its weights exist."""
+        return True
+
+    @property
     def program(self) -> Program:
         """The model in canonical ops."""
         if self._program is None:
@@ -234,31 +239,47 @@ class BaseModel(Module):
         return session
 
     def predict(
-        self, x: Any, batch_size: int | None = None, backend: BackendName = None, verbose: int | str = "auto"
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+        *,
+        backend: BackendName = None,
     ) -> Any:
         """The outputs for inputs ``x``, computed in batches of ``batch_size`` (32, or what the model fixes).
 
-        x (samples, ...) fits ``input_shape``; the result is an array, or a list where there are several
-        outputs. ``verbose=1`` shows a progress bar on a terminal; "auto" and 0 are silent. ``backend`` is
-        a name or "name:device". InputError for data that do not fit; NaN passes through.
+        x (samples, ...) fits ``input_shape``, or yields batches: a generator, a loader, a data set of an engine, of
+        which ``steps`` are taken (None: all; of (x, y) only x counts). The result is an array, or a list where there
+        are several outputs. ``verbose=1`` shows a progress bar on a terminal; "auto" and 0 are silent. ``backend``
+        is a name or "name:device". InputError for data that do not fit; NaN passes through.
         """
-        return self._predict(x, lambda samples: self._batch_size(batch_size, samples), verbose, backend)
+        self._build_for(x)
+        count = None if steps is None else checked("predict", "steps", POSITIVE, steps)
+        return self._predict(x, batch_size, count, verbose, callbacks, backend)
 
     def predict_on_batch(self, x: Any, backend: BackendName = None) -> Any:
         """The outputs for ``x`` as one batch."""
-        return self._predict(x, lambda samples: self._batch_size(samples, samples), 0, backend)
-
-    def _predict(self, x: Any, size_for: Callable[[int], int], verbose: int | str, backend: BackendName) -> Any:
-        from lstmcore.runtime.feed import feed
-        from lstmcore.runtime.predict import predict
-        from lstmcore.runtime.progress import progress
-
         self._build_for(x)
-        arrays = feed(self.program, self._by_input(x), self.dtype)
-        size = size_for(next(iter(arrays.values())).shape[0])
+        return self._predict(x, None, None, 0, None, backend, at_once=True)
+
+    def _predict(
+        self,
+        x: Any,
+        size: int | None,
+        steps: int | None,
+        verbose: int | str,
+        callbacks: Any,
+        backend: BackendName,
+        at_once: bool = False,
+    ) -> Any:
+        from lstmcore.runtime.predict import Inputs, predict, watching
+
+        inputs = Inputs(self, x, size, steps, at_once)
         session = self.session(backend)
-        with progress(verbose, "predict") as told:
-            outputs = predict(session, arrays, size, self._states, told)
+        with watching(self, inputs, verbose, callbacks) as everyone:
+            outputs = predict(session, inputs, self._states, everyone)
         made = self.arrange(outputs)
         return made[0] if isinstance(made, list) and len(made) == 1 else made  # [y] comes back as y, as in Keras
 

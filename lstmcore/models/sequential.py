@@ -173,6 +173,10 @@ class Sequential(TrainableModel):
         if self._input is None and input_shape is not None:
             self._try(InputLayer(batch_shape=input_shape, name="input_layer"))
 
+    @property
+    def built(self) -> bool:
+        return self._input is not None and bool(self._named)
+
     def _build_for(self, x: Any) -> None:
         from lstmcore.runtime.feed import as_array, check_shape, feed
 

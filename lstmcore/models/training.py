@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ class TrainableModel(BaseModel):
     """The training face of a model. ``optimizer``, steps and slots are kept from one ``fit`` to the next."""
 
     _training: Training | None = None
+    _said: tuple[Any, ...] | None = None  # what compile was given
     history: History | None = None
 
     def compile(
@@ -38,13 +40,16 @@ class TrainableModel(BaseModel):
         ``weighted_metrics`` get the sample weights too. Compiling again starts anew: the optimizer forgets its slots,
         and steps count from 0.
         """
-        from lstmcore.runtime.training import compiled
+        from lstmcore import losses, optimizers
 
-        self.program  # noqa: B018  builds the weights, or says that there is no input shape yet
-        made = compiled(self, optimizer, loss, loss_weights, metrics, weighted_metrics)
-        if made.optimizer.use_ema:
-            raise SpecError(f"{type(made.optimizer).__name__}: use_ema cannot be trained with yet; leave it out")
-        self._training = made
+        if isinstance(loss, str):
+            losses.get(loss)
+        rule = optimizers.get(optimizer)
+        if rule.use_ema:
+            raise SpecError(f"{type(rule).__name__}: use_ema cannot be trained with yet; leave it out")
+        self._training, self._said = None, (rule, loss, loss_weights, metrics, weighted_metrics)
+        if self.built:
+            self._compiled()
 
     @property
     def optimizer(self) -> Optimizer:
@@ -67,15 +72,37 @@ class TrainableModel(BaseModel):
             self._training.testers.clear()
 
     def _compiled(self) -> Training:
-        if self._training is None:
+        """What ``compile`` said, made to fit once the model knows the shape of its input."""
+        from lstmcore.runtime.training import compiled
+
+        if self._said is None:
             raise SpecError("the model is not compiled: call compile(optimizer=..., loss=...) first")
+        if self._training is None:
+            self.program  # noqa: B018  builds the weights, or says that there is no input shape yet
+            self._training = compiled(self, *self._said)
         return self._training
+
+    def _ready_for(self, x: Any) -> Any:
+        """The data, after a model without an input shape has taken that of the first of them."""
+        from lstmcore.runtime.data import comes_in_batches, unpacked
+
+        if self._said is None or self.built:
+            return x
+        if not comes_in_batches(x):
+            self._build_for(x)
+            return x
+        batches = iter(x)
+        first = next(batches, None)
+        if first is not None:
+            self._build_for(unpacked(first)[0])
+        return x if batches is not x else itertools.chain([] if first is None else [first], x)
 
     def _batch(self, x: Any, y: Any, sample_weight: Any, class_weight: Any = None) -> Batch:
         from lstmcore.runtime.data import class_weights, comes_in_batches, read
 
         if comes_in_batches(x):
             raise InputError(f"the data are a {type(x).__name__}; expected arrays")
+        self._ready_for(x)
         batch = read(self, x, y, sample_weight, self._compiled().classes(self), self.dtype)
         return batch if class_weight is None else class_weights(batch, class_weight)
 
@@ -86,6 +113,7 @@ class TrainableModel(BaseModel):
         from lstmcore.runtime.data import comes_in_batches, unpacked
         from lstmcore.runtime.sources import Arrays, Batches
 
+        x = self._ready_for(x)
         training = self._compiled()
         if not comes_in_batches(x):
             whole = self._batch(x, y, sample_weight, class_weight)

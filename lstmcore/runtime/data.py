@@ -145,7 +145,7 @@ def unpacked(element: Any) -> tuple[Any, Any, Any]:
 
 def comes_in_batches(x: Any) -> bool:
     """Whether data come batch by batch: a generator, a loader, a data set of an engine; not arrays."""
-    if isinstance(x, (np.ndarray, list, tuple, Mapping, str)) or hasattr(x, "__array__"):
+    if isinstance(x, (np.ndarray, list, tuple, Mapping, str, bytes, bytearray, memoryview)) or hasattr(x, "__array__"):
         return False
     return isinstance(x, Iterable) or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
 

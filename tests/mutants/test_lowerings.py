@@ -100,7 +100,7 @@ def of_models(*names: str, batch_size: int | None = None, times: int = 1) -> Cal
         for case in (keras.CASES[name] for name in names):
             model = keras.read(case)
             for golden in case["y"] * times:
-                outputs = model.predict(keras.arrays(case["x"], "float64"), batch_size, plugins.reference())
+                outputs = model.predict(keras.arrays(case["x"], "float64"), batch_size, backend=plugins.reference())
                 yield max(keras.errors(outputs, keras.arrays(golden, "float64"), "float64")) <= LIMIT
 
     return right

@@ -302,3 +302,30 @@ def test_what_was_trained_before_an_interruption_is_kept(monkeypatch: pytest.Mon
 def test_moving_averages_are_refused() -> None:
     with pytest.raises(SpecError, match="use_ema"):
         Sequential([Input((6, 3)), LSTM(3)]).compile(lc.optimizers.SGD(use_ema=True), "mse")
+
+
+@pytest.mark.parametrize("batches", [False, True])
+def test_a_model_takes_the_shape_of_its_first_data(batches: bool) -> None:
+    histories = []
+    for layers in ([Input((6, 3))], []):
+        lc.set_random_seed(5)
+        model = Sequential([*layers, LSTM(4, **F), Dense(2, **F)])
+        model.compile("adam", "mse", metrics=["mae"])
+        data = ((X[k : k + 5], Y[k : k + 5]) for k in range(0, 20, 5))
+        fitted = model.fit(data, verbose=0) if batches else model.fit(X, Y, batch_size=5, verbose=0, shuffle=False)
+        histories.append(fitted.history)
+    assert histories[0] == histories[1] != {}
+
+
+def test_batches_are_predicted_as_they_come() -> None:
+    model = compiled(LSTM(3, **F), Dense(2, **F))
+    whole = model.predict(X)
+    for data in ([X[:8], X[8:]], [(X[:8], Y[:8]), (X[8:], Y[8:])], [[X[:8]], [X[8:]]]):
+        np.testing.assert_array_equal(model.predict(iter(data)), whole)
+    np.testing.assert_array_equal(model.predict(X, batch_size=8, steps=2), whole[:16])
+    with pytest.raises(InputError, match="no batch"):
+        model.predict(iter([]))
+    with pytest.raises(InputError, match="batch_size is given beside"):
+        model.predict(iter([X]), batch_size=4)
+    with pytest.raises(SpecError, match="steps"):
+        model.predict(X, steps=0)
