@@ -207,7 +207,6 @@ def compiled(*layers: Any, loss: Any = "mse") -> Sequential:
         (lambda: compiled(LSTM(3), loss="sparse_categorical_crossentropy").fit(X, np.full(20, 0.5)), "no classes"),
         (lambda: compiled(loss=lc.losses.MeanSquaredError(reduction="none")), "reduction"),
         (lambda: compiled().fit(iter([(X, Y)])), "expected arrays"),
-        (lambda: compiled(LSTM(3, recurrent_dropout=0.3)).fit(X, Y[:, :1]), "recurrent_dropout"),
         (lambda: compiled(LSTM(3), BatchNormalization()).fit(X, Y), "cannot be trained yet"),
         (lambda: compiled(LSTM(3, kernel_constraint="max_norm")), "kernel_constraint"),
         (lambda: compiled(LSTM(3, activity_regularizer="l2")), "activity_regularizer"),
