@@ -56,17 +56,16 @@ class Carry:
 
 @dataclass(frozen=True)
 class Noise:
-    """Random numbers that a training step is given: the value ``name``, of the shape of ``like`` but for ``ones``.
+    """Random numbers that a training step is given: the value ``name``, drawn anew for each step.
 
     ``kind`` "dropout": 0 with probability ``rate``, else 1 / (1 - rate); "normal": mean 0, deviation ``rate``.
-    ``ones`` are axes of length 1, along which all entries share a number.
+    Where the shape of the value leaves an axis open, it is as long as that axis of the value ``like``.
     """
 
     name: str
     kind: str
     rate: float
     like: str
-    ones: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +109,7 @@ class Program:
 
         lines = [f"program, opset {self.opset}", *(f"  input   {typed(name)}" for name in self.inputs)]
         lines += [f"  carry   {typed(c.before)}, next {c.after}" for c in self.carries]
+        lines += [f"  noise   {typed(n.name)}, {n.kind} {n.rate:g}" for n in self.noise]
         for node in self.nodes:
             reads = ", ".join(name or "-" for name in node.inputs)
             uses = f" with {', '.join(node.weights.values())}" if node.weights else ""
@@ -130,6 +130,7 @@ class Program:
             "opset": self.opset,
             "inputs": [{"name": n, "shape": self.values[n].shape, "kind": self.values[n].kind} for n in self.inputs],
             "carries": [{**asdict(carry), "shape": self.values[carry.before].shape} for carry in self.carries],
+            "noise": [{**asdict(noise), "shape": self.values[noise.name].shape} for noise in self.noise],
             "nodes": [
                 {
                     "name": node.name,
@@ -193,6 +194,9 @@ def _rebuild(data: Mapping[str, Any]) -> Program:
         build.input(item["name"], tuple(item["shape"]), item["kind"])
     for item in data["carries"]:
         build.enter(item["before"], tuple(item["shape"]))
+    for item in data["noise"]:
+        build.enter(item["name"], tuple(item["shape"]))
+        build.noises[item["name"]] = Noise(item["name"], item["kind"], item["rate"], item["like"])
     for item in data["nodes"]:
         op = ops.from_attributes(item["op"], item["attributes"])
         build.add(Node(item["name"], op, tuple(item["inputs"]), tuple(item["outputs"]), item["weights"]))
@@ -291,12 +295,24 @@ class Builder:
         carry = next(carry for carry in self.carries.values() if carry.after == before.name)
         self.carries[carry.name] = replace(carry, after=after.name)
 
-    def noise(self, name: str, kind: str, rate: float, like: Value, ones: tuple[int, ...] = ()) -> Value:
-        """Declares random numbers of a training step; see `Noise`."""
+    def noise(
+        self, name: str, kind: str, rate: float, like: Value, ones: tuple[int, ...] = (), shape: Shape | None = None
+    ) -> Value:
+        """Declares random numbers of a training step; see `Noise`.
+
+        Their shape is that of ``like``, but of length 1 along ``ones``, where all entries share a number; or it is
+        ``shape``, whose open axes are as long as those of ``like``.
+        """
         path = self._unique(self.path(name), self.values)
-        shape = tuple(1 if axis in ones else n for axis, n in enumerate(like.shape))
-        self.noises[path] = Noise(path, kind, rate, like.name, ones)
-        return self.enter(path, shape)
+        self.noises[path] = Noise(path, kind, rate, like.name)
+        return self.enter(path, shape or tuple(1 if axis in ones else n for axis, n in enumerate(like.shape)))
+
+    def hold_noise(self) -> list[Noise]:
+        """Makes inputs of the noise declared so far; whoever runs the program gives it. Returns what it was."""
+        held = list(self.noises.values())
+        self.inputs += [noise.name for noise in held]
+        self.noises = {}
+        return held
 
     def weight(self, name: str, shape: tuple[int, ...]) -> Value:
         """A weight of the open scope as a value."""
@@ -377,6 +393,9 @@ class Builder:
         for name in (*outputs, *(c.after for c in self.carries.values())):
             if name not in self.values:
                 raise SpecError(f"the program should yield {name!r}, which no node makes")
+        for noise in self.noises.values():
+            if noise.like not in self.values:
+                raise SpecError(f"the noise {noise.name!r} is to be like {noise.like!r}, which no node makes")
         for carry in self.carries.values():
             if not isinstance(carry.name, str) or not carry.name or not isinstance(carry.stateful, bool):
                 raise SpecError(f"{carry} is no state; expected a name, and stateful True or False")

@@ -10,6 +10,7 @@ import numpy as np
 
 from lstmcore import activations, ops
 from lstmcore.errors import SpecError, near
+from lstmcore.layers import options
 from lstmcore.ops import Shape
 from lstmcore.program import Builder, Value
 
@@ -126,8 +127,11 @@ class CellOps:
 
     Activations by name (``ops.tanh(x)``; ``ops.activate(name_or_config, x)``), ``matmul``, ``einsum``, ``concatenate``,
     ``split``, ``where``, ``zeros_like``, ``ones_like``, the elementwise ``add`` to ``subtract``, ``abs`` to ``square``,
-    and ``sum``, ``mean``, ``max``, ``min`` over an axis.
+    ``sum``, ``mean``, ``max``, ``min`` over an axis, and ``dropout``. ``training`` says what the step is written for.
     """
+
+    def __init__(self, training: bool = False) -> None:
+        self.training = training
 
     def __getattr__(self, name: str) -> Callable[..., Expr]:
         if name in UNARY:
@@ -191,6 +195,33 @@ class CellOps:
         chosen = (_expr(condition, "where"), some._wrap(x), some._wrap(other))
         _keep_samples_apart(*chosen)
         return chosen[0]._with(ops.Select(), *chosen[1:])
+
+    def dropout(self, x: Expr, rate: float, copies: int | None = None, name: str = "dropout") -> Expr:
+        """In training, x with a share ``rate`` of its entries zero, the rest scaled by 1 / (1 - rate); otherwise x.
+
+        The mask is drawn once for each sequence, and the same at all its steps; every call in a step has a mask of
+        its own. ``copies``: so many copies of x, each under its own, (batch, copies, ...). ``name`` is what the
+        program calls the mask, which decides its numbers.
+        """
+        value, build = _expr(x, "dropout").value, x._build
+        given = ((name, options.NAME, "name"), (rate, options.RATE, "rate"), (copies, options.COUNT, "copies"))
+        name, rate, copies = (options.checked("ops.dropout", what, kind, option) for option, kind, what in given)
+        if value.kind != "float" or value.shape[:1] != (None,) or None in value.shape[1:]:
+            raise SpecError(f"ops.dropout takes numbers of each sample, (batch, ...), of known lengths, not {x!r}")
+        if rate and not build.training:
+            where = build.path("")[:-1]
+            build.note(f"{where}: dropout acts in training only" if where else "dropout acts in training only")
+        if copies is not None:
+            x = self.reshape(x, (1, *cast(tuple[int, ...], value.shape[1:])))
+        if not (rate and build.training):
+            return x if copies is None else x._with(ops.Repeat(1, copies))
+        shape = value.shape if copies is None else (None, copies, *value.shape[1:])
+        return x * Expr(build, build.noise(name or "dropout", "dropout", rate, value, shape=shape))
+
+    def reshape(self, x: Expr, shape: Sequence[int]) -> Expr:
+        """The same numbers in row-major order, the axes after the first of this shape; -1 takes what is left."""
+        target = options.checked("ops.reshape", "shape", options.TARGET_SHAPE, shape)
+        return _expr(x, "reshape")._with(ops.Reshape(target))
 
     def zeros_like(self, x: Expr) -> Expr:
         """Zeros of the shape of x."""

@@ -2,13 +2,14 @@
 
 ``go_backwards``, ``return_sequences``, ``return_state`` and ``stateful`` end here: they lower to
 `Reverse`, `Last`, several outputs and a kept carry. ``unroll``, ``implementation`` and ``use_cudnn``
-choose between ways to compute the same numbers in Keras; here the backend's table chooses
-(``model.explain()``), and a note in the program says so.
+choose between ways to compute the same numbers in Keras (but for the dropout masks that training draws with
+``implementation=1``); here the backend's table chooses (``model.explain()``), and a note in the program says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, ClassVar
 
 from lstmcore import ops, tree
@@ -16,9 +17,11 @@ from lstmcore.errors import SpecError
 from lstmcore.initializers import Initializer, UnitForgetBias
 from lstmcore.layers import options
 from lstmcore.layers.base import Layer
+from lstmcore.layers.cells import Cell, GRUCell, LSTMCell, SimpleRNNCell
 from lstmcore.layers.module import Lowered
 from lstmcore.layers.options import option, spec
 from lstmcore.layers.regularization import dropped
+from lstmcore.layers.scanning import over_time
 from lstmcore.program import Builder, Value
 
 
@@ -56,9 +59,6 @@ class SequenceLayer(Layer, abstract=True):
         mask_implied: bool = False,
     ) -> Lowered:
         layer = self._options()
-        x = dropped(build, x, self._rate("dropout"), (1,))
-        if build.training and self._rate("recurrent_dropout"):
-            raise SpecError(f"{self.called()}: recurrent_dropout cannot be trained with yet; use dropout")
         shapes = self.state_shapes()
         given = initial_state is not None
         states = list(tree.leaves(initial_state)) if given else self._carried(build, shapes, x)
@@ -105,8 +105,9 @@ class SequenceLayer(Layer, abstract=True):
         where = build.path("")[:-1] or type(self).__name__
         chosen = (getattr(self, "implementation", 2), getattr(self, "use_cudnn", "auto"))
         if layer["unroll"] or chosen != (2, "auto"):
+            but = ", but that implementation=1 draws a dropout mask for each gate" if build.training else ""
             build.note(
-                f"{where}: unroll, implementation and use_cudnn change no number; the backend chooses its kernel"
+                f"{where}: unroll, implementation and use_cudnn change no number{but}; the backend chooses its kernel"
             )
         if not build.training and (self._rate("dropout") or self._rate("recurrent_dropout")):
             build.note(f"{where}: dropout and recurrent_dropout act in training only")
@@ -120,13 +121,21 @@ def unmasked(build: Builder) -> str:
 
 @spec
 class RecurrentLayer(SequenceLayer, abstract=True):
-    """What LSTM, GRU and SimpleRNN have in common: one op computes them."""
+    """What LSTM, GRU and SimpleRNN have in common: one op computes them.
+
+    ``dropout`` zeroes a share of the input's features in training, and ``recurrent_dropout`` of the units of h that
+    a step reads, both the same at all steps of a sequence; the rest is scaled by 1 / (1 - rate). LSTM and GRU draw a
+    mask of h for each gate, and then one of the input for each gate too, which ``implementation=1`` asks for alone;
+    at a rate of 1 they drop nothing (Keras 3.15). Such a layer is trained as its cell over time, with a Scan.
+    """
 
     initializers: ClassVar[Mapping[str, str]] = {
         "kernel": "kernel_initializer",
         "recurrent_kernel": "recurrent_initializer",
         "bias": "bias_initializer",
     }
+
+    cell_class: ClassVar[type[Cell]]
 
     zero_output_for_mask: bool = option(options.FLAG, default=False, kw_only=True)
     implementation: int = option(options.choice(0, 1, 2), default=2, config=False, kw_only=True)
@@ -144,12 +153,23 @@ class RecurrentLayer(SequenceLayer, abstract=True):
         return dict.fromkeys(op.states, (op.units,))
 
     def run(self, build: Builder, x: Value, states: Sequence[Value], mask: Value | None) -> Sequence[Value]:
-        return build.op(self.op(), x, *states, mask)
+        if build.training and not self._drops_input_only():
+            shared = {f.name: getattr(self, f.name) for f in fields(self.cell_class) if hasattr(self, f.name)}
+            return over_time(build, self.cell_class(**shared), x, states, mask, self.zero_output_for_mask)
+        return build.op(self.op(), dropped(build, x, self._rate("dropout"), (1,)), *states, mask)
+
+    def _drops_input_only(self) -> bool:
+        """Whether one mask of the input is all that training draws, if anything."""
+        rate = self._rate("dropout")
+        by_gate = self.implementation == 1 and rate > 0
+        return not (self._rate("recurrent_dropout") or by_gate or rate == 1)
 
 
 @spec
 class LSTM(RecurrentLayer):
     """Long short-term memory; formula in `lstmcore.ops.Lstm`. 4 units (features + units + 1) weights."""
+
+    cell_class: ClassVar[type[Cell]] = LSTMCell
 
     units: int = option(options.POSITIVE)
     activation: Any = option(options.ACTIVATION, default="tanh")
@@ -190,6 +210,8 @@ class LSTM(RecurrentLayer):
 class GRU(RecurrentLayer):
     """Gated recurrent unit; formula in `lstmcore.ops.Gru`. ``reset_after`` has a second bias."""
 
+    cell_class: ClassVar[type[Cell]] = GRUCell
+
     units: int = option(options.POSITIVE)
     activation: Any = option(options.ACTIVATION, default="tanh")
     recurrent_activation: Any = option(options.ACTIVATION, default="sigmoid")
@@ -229,6 +251,8 @@ class GRU(RecurrentLayer):
 @spec
 class SimpleRNN(RecurrentLayer):
     """The plain recurrence; formula in `lstmcore.ops.SimpleRnn`."""
+
+    cell_class: ClassVar[type[Cell]] = SimpleRNNCell
 
     units: int = option(options.POSITIVE)
     activation: Any = option(options.ACTIVATION, default="tanh")

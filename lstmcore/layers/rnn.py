@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lstmcore import ops
 from lstmcore.errors import SpecError
 from lstmcore.layers import options
 from lstmcore.layers.cells import Cell, StackedRNNCells, adopt_dtype
 from lstmcore.layers.module import Module
 from lstmcore.layers.options import Option, option, spec
 from lstmcore.layers.recurrent import SequenceLayer
-from lstmcore.ops import Kind
-from lstmcore.program import Builder, Program, Value
+from lstmcore.layers.scanning import over_time
+from lstmcore.program import Builder, Value
 
 
 def _cell(value: Any) -> Module:
@@ -52,19 +51,7 @@ class RNN(SequenceLayer):
         return {f"state_{k}": (n,) for k, n in enumerate(self.cell.state_sizes)}
 
     def run(self, build: Builder, x: Value, states: Sequence[Value], mask: Value | None) -> Sequence[Value]:
-        body = self._body(x.shape[2:], x.kind, build.training)
-        for note in body.notes:
-            build.note(f"{build.path('')[:-1]}: {note}")
-        return build.op(ops.Scan(body, self.zero_output_for_mask), x, *states, mask)
-
-    def _body(self, features: tuple[int | None, ...], kind: Kind, training: bool) -> Program:
-        """One step of the cell as a program."""
-        build = Builder()
-        build.training = training
-        x = build.input("x", (None, *features), kind)
-        states = [build.input(name, (None, *shape)) for name, shape in self.state_shapes().items()]
-        outputs, _ = self.cell.lower(build, x, None, states)
-        return build.finish([output.name for output in outputs])
+        return over_time(build, self.cell, x, states, mask, self.zero_output_for_mask)
 
     def arrange(self, outputs: Sequence[Any]) -> Any:
         if len(outputs) > 1 and isinstance(self.cell, StackedRNNCells):

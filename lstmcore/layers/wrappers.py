@@ -29,7 +29,8 @@ class Bidirectional(Layer):
     features), "sum", "ave", "mul", or None for both outputs. With ``return_state`` the forward layer's states
     follow, then the backward layer's; ``initial_state`` takes them so. Where sequences are returned, both
     layers give zeros at masked steps, whatever their own ``zero_output_for_mask``. The layer given is copied
-    without its weights, as in Keras; its backward copy has the other ``go_backwards``.
+    without its weights, as in Keras; its backward copy has the other ``go_backwards``. Both keep its
+    ``implementation``, which copies lose in Keras: in training it decides which dropout masks are drawn.
     """
 
     call_arguments: ClassVar[tuple[str, ...]] = ("sequences", "initial_state", "mask")
@@ -143,9 +144,7 @@ def _changed(layer: Any, direction: str, like: Any = None, **changes: Any) -> An
     if isinstance(layer, RNN):
         changes["cell"] = _same(layer.cell)
     copy = type(layer).from_config({**layer.get_config(), "name": name, **changes})
-    for hidden in ("use_cudnn", "implementation"):
-        if hasattr(layer, hidden):
-            object.__setattr__(copy, hidden, getattr(layer, hidden))
+    _keep_hidden(layer, copy)
     if like is not None and layer.built:
         copy.take({path: array.shape for path, array in layer.weights.items()}, layer.state.input_shape)
         copy.replace_weights(layer.weights)
@@ -155,7 +154,16 @@ def _changed(layer: Any, direction: str, like: Any = None, **changes: Any) -> An
 def _same(cell: Any) -> Any:
     """A new cell of the very class, which may not be the latest of its name."""
     inner = {"cells": [_same(entry) for entry in cell.cells]} if isinstance(cell, StackedRNNCells) else {}
-    return type(cell).from_config({**cell.get_config(), **inner})
+    copy = type(cell).from_config({**cell.get_config(), **inner})
+    _keep_hidden(cell, copy)
+    return copy
+
+
+def _keep_hidden(given: Any, copy: Any) -> None:
+    """Gives a copy made from a config the options that no config holds."""
+    for name in ("use_cudnn", "implementation"):
+        if hasattr(given, name):
+            object.__setattr__(copy, name, getattr(given, name))
 
 
 @spec

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmcore.ops import Shape
-from lstmcore.program import Noise, Program
+from lstmcore.program import Program
 from lstmcore.random import Stream
 
 Array = NDArray[Any]
@@ -38,10 +38,10 @@ def draw(program: Program, shapes: Mapping[str, Shape], stream: Stream, dtype: s
     values = program.infer(shapes)
     drawn = {}
     for noise in program.noise:
-        shape = _shape(noise, values[noise.like].shape)
+        shape = _shape(program.values[noise.name].shape, values[noise.like].shape)
         drawn[noise.name] = KINDS[noise.kind](stream.child(noise.name), shape, noise.rate).astype(dtype)
     return drawn
 
 
-def _shape(noise: Noise, like: Shape) -> tuple[int, ...]:
-    return tuple(1 if axis in noise.ones else n or 0 for axis, n in enumerate(like))
+def _shape(shape: Shape, like: Shape) -> tuple[int, ...]:
+    return tuple((like[axis] or 0) if n is None else n for axis, n in enumerate(shape))

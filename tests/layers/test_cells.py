@@ -512,6 +512,17 @@ LANGUAGE: dict[str, tuple[Say, Callable[[], Any]]] = {
         lambda ops, a, b, w: ops.concatenate([a @ part for part in ops.split(w["w"], 2)] + [b @ w["w"]]),
         lambda: np.concatenate([A @ W, B @ W], 1),
     ),
+    "ops.reshape": (lambda ops, a, b, w: ops.reshape(ops.reshape(a, (2, 2)) + 1, [-1]) * b, lambda: (A + 1) * B),
+    "ops.reshape of a weight": (
+        lambda ops, a, b, w: ops.reshape(ops.einsum("bi,ijk->bjk", a @ w["w"], ops.reshape(w["v"], (2, 2))), (4,)),
+        lambda: A @ W @ V,
+    ),
+    "ops.dropout": (lambda ops, a, b, w: ops.dropout(a, 0.5) + b, lambda: A + B),
+    "ops.dropout of copies": (
+        lambda ops, a, b, w: ops.reshape(ops.dropout(a @ w["w"], 0.5, copies=2), (4,)) + b,
+        lambda: np.concatenate([A @ W, A @ W], 1) + B,
+    ),
+    "ops.training": (lambda ops, a, b, w: b if ops.training else a, lambda: A),
     "ops.zeros_like": (lambda ops, a, b, w: ops.zeros_like(a) + b, lambda: B),
     "ops.ones_like": (lambda ops, a, b, w: ops.ones_like(a) * 2, lambda: np.full_like(A, 2)),
 }  # fmt: skip
