@@ -188,6 +188,22 @@ def test_nan_is_never_the_best() -> None:
     assert callback.stopped_epoch == 5
 
 
+def test_nan_in_the_first_epoch_stops_nothing_and_its_weights_are_better_than_none() -> None:
+    model, after_one = Model(), Model()
+    after_one.step()
+    recorded = [{"batches": [{}], "logs": {"loss": math.nan}}] * 3
+    drive(EarlyStopping("loss", restore_best_weights=True), model, recorded)
+    assert [array.tolist() for array in model.get_weights()] == [array.tolist() for array in after_one.get_weights()]
+    assert len(drive(EarlyStopping("loss", patience=0), Model(), losses(math.nan, math.nan, math.nan))) == 2
+
+
+def test_a_second_training_starts_anew() -> None:
+    callback, recorded = ReduceLROnPlateau("loss", patience=1, cooldown=5, factor=0.5), losses(1.0, 2.0, 3.0)
+    once = drive(callback, Model(), recorded)
+    assert callback.in_cooldown()
+    assert drive(callback, Model(), recorded) == once
+
+
 def test_differences_below_float32_count() -> None:
     callback = EarlyStopping("loss", patience=1)
     assert len(drive(callback, Model(), losses(*(1.0 - 1e-12 * k for k in range(4))))) == 4

@@ -129,6 +129,7 @@ def test_steps_that_come_again_are_taken_out_and_a_half_written_record(tmp_path:
     for step in range(5):
         file.scalar("epoch_loss", 1.5 * step, step)
         file.scalar("batch_loss", 0.5 * step, 10 * step)
+    file.scalar("batch_loss", 1.25, 15)  # of which only a part is left
     file.close()
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-3])
