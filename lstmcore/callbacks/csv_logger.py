@@ -51,14 +51,10 @@ class CSVLogger(Callback):
         self._columns: list[str] | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        before = b""
         if self.resumed and self._start is not None:
             before = self._before(self._start, self.params.get("initial_epoch", 0))
-        elif self.append and os.path.exists(self.filename):
-            with open(self.filename, "rb") as file:
-                before = file.read()
-            before += b"" if not before or before.endswith(b"\n") else b"\r\n"
-        if not self.resumed or self._start is None:
+        else:
+            before = self._earlier()
             self._start = len(before)
         self._columns = self._header(before)
         with replacing(self.filename) as file:
@@ -81,7 +77,7 @@ class CSVLogger(Callback):
             file.write(text.encode("utf-8"))
 
     def state(self) -> State:
-        return {"start": self._start}
+        return {"start": len(self._earlier()) if self._start is None else self._start}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         check_state(self, state, ("start",))
@@ -105,6 +101,14 @@ class CSVLogger(Callback):
                 f"separator {self.separator!r}, which begins with 'epoch'; give another file, or append=False"
             )
         return rows[0][1:]
+
+    def _earlier(self) -> bytes:
+        """What the file holds of earlier runs, in whole lines, before this one begins."""
+        if not self.append or not os.path.exists(self.filename):
+            return b""
+        with open(self.filename, "rb") as file:
+            data = file.read()
+        return data if not data or data.endswith(b"\n") else data + b"\r\n"
 
     def _before(self, start: int, epoch: int) -> bytes:
         """What the file holds of earlier runs, and this run's whole rows of the epochs before that one."""

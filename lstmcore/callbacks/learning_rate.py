@@ -78,7 +78,6 @@ class ReduceLROnPlateau(Monitor):
             return
         if self.in_cooldown():
             self.cooldown_counter -= 1
-            self.wait = 0
         if self.improves(current, self.best):
             self.best, self.wait = current, 0
         elif not self.in_cooldown():

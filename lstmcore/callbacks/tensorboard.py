@@ -95,15 +95,15 @@ class TensorBoard(Callback):
         if self.resumed:
             for part in ("train", "validation"):
                 events.forget(os.path.join(self.log_dir, part), self._is_past)
-            return
-        self._batches = self._evaluated = 0
+        else:
+            self._batches = self._evaluated = 0
         if self.write_graph:
             self._write_graph()
 
     def _is_past(self, tag: str, step: int) -> bool:
-        limits = {"batch": self._batches, "evaluation": self._evaluated}
+        limits = {"batch": self._batches, "evaluation": self._evaluated, "keras": -1}  # the graph is written anew
         by_epoch = int(self.params.get("initial_epoch", 0)) - 1
-        return step <= limits.get(tag.partition("_")[0], by_epoch)
+        return step <= (by_epoch if "/" in tag else limits.get(tag.partition("_")[0], by_epoch))
 
     def _write_graph(self) -> None:
         try:

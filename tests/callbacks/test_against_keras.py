@@ -99,6 +99,6 @@ def test_arguments_and_defaults_are_those_of_keras(kind: str) -> None:
     more = {"LambdaCallback": {"reads_weights": "True"}}
     parameters = inspect.signature(getattr(callbacks, kind)).parameters.values()
     own = {p.name: repr(p.default) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
-    theirs = dict(MADE["signatures"][kind])
+    theirs = MADE["signatures"][kind]
     assert {n: d for n, d in own.items() if n not in more.get(kind, {})} == theirs
     assert [n for n in own if n in theirs] == list(theirs)
