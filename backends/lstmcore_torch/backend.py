@@ -22,7 +22,13 @@ class TorchBackend(Backend):
 
     name = "torch"
     maths = SimpleNamespace(
-        sqrt=torch.sqrt, absolute=torch.abs, maximum=torch.maximum, sum=torch.sum, where=torch.where
+        sqrt=torch.sqrt,
+        absolute=torch.abs,
+        maximum=torch.maximum,
+        sum=torch.sum,
+        sum_along=lambda x, axes: torch.sum(x, axes, keepdim=True),
+        clip=torch.clamp,
+        where=torch.where,
     )
     kernels: ClassVar[Mapping[type[Op], tuple[Kernel, ...]]] = MappingProxyType(
         {
