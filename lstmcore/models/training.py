@@ -31,10 +31,7 @@ class TrainableModel(BaseModel):
         from lstmcore.runtime.fit import Training, goals
 
         self.program  # noqa: B018  builds the weights, or says that there is no input shape yet
-        rule = optimizers.get(optimizer)
-        if rule.use_ema:
-            raise SpecError(f"{type(rule).__name__}: use_ema cannot be trained with yet; leave it out")
-        self._training = Training(rule, goals(self, loss, loss_weights))
+        self._training = Training(optimizers.get(optimizer), goals(self, loss, loss_weights))
 
     def _changed(self) -> None:
         super()._changed()
@@ -75,6 +72,7 @@ class TrainableModel(BaseModel):
         (`set_random_seed`), so that every engine trains on the same. ``validation_data`` is (x, y) or
         (x, y, sample_weight); ``validation_split`` takes the last share of the samples instead.
         """
+        from lstmcore.runtime.averages import take_averages
         from lstmcore.runtime.data import shuffled
         from lstmcore.runtime.fit import History, run_epoch, split, trainer
 
@@ -98,6 +96,7 @@ class TrainableModel(BaseModel):
                 logs |= {f"val_{name}": value for name, value in self._evaluate(held, size, backend).items()}
             history.add(epoch, logs)
             _say(verbose, f"Epoch {epoch + 1}/{epochs}", time.perf_counter() - start, -(-whole.size // size), logs)
+        take_averages(self, training)
         return history
 
     def evaluate(
