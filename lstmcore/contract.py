@@ -74,7 +74,7 @@ class Backend:
     name: ClassVar[str] = ""
     dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64")
     kernels: ClassVar[Mapping[type[Op], tuple[Kernel, ...]]] = MappingProxyType({})
-    # What the optimizers' formulas use beside operators: sqrt, absolute, maximum, sum (of all), where.
+    # What the optimizers' and constraints' formulas use beside operators; docs/backend-contract.md lists them.
     maths: ClassVar[Any] = None
 
     def __init__(self, device: str | None = None) -> None:

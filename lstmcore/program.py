@@ -216,9 +216,13 @@ class Builder:
         self.weights: dict[str, tuple[int, ...]] = {}
         self.carries: dict[str, Carry] = {}
         self.limits: dict[str, int] = {}
-        self.apart = False
+        self.apart: tuple[Value, ...] = ()
         self.training = False
         self.noises: dict[str, Noise] = {}
+        self.updates: dict[str, str] = {}
+        self.penalties: list[Value] | None = None  # a list where a loss follows, which adds them
+        self.frozen: Container[int] = ()  # the ids of the layers that training leaves as they are
+        self.one_path: Mapping[str, str] = {}  # the path that stands for a weight, by its other ones
         self._scope: tuple[str, ...] = ()
         self.notes: list[str] = []
         self._names: set[str] = set()
@@ -233,9 +237,12 @@ class Builder:
             self._scope = outer
 
     @contextmanager
-    def each_apart(self) -> Iterator[None]:
-        """Within it, ``apart`` is set: every time step is a sample by itself, and no state outlives the call."""
-        outer, self.apart = self.apart, True
+    def each_apart(self, x: Value) -> Iterator[None]:
+        """Within it, every time step of x is a sample by itself, and no state outlives the call.
+
+        ``apart`` holds x, and before it those of the scopes around, whose steps x has for samples.
+        """
+        outer, self.apart = self.apart, (*self.apart, x)
         try:
             yield
         finally:
@@ -319,6 +326,22 @@ class Builder:
         (value,) = self.op(ops.Parameter(shape), name=name, weights={"value": self.path(name)})
         return value
 
+    def latest(self, name: str, shape: tuple[int, ...]) -> Value:
+        """A weight of the open scope as it is by now: what it was assigned last, or how it came in."""
+        path = self._path(name)
+        return self.values[self.updates[path]] if path in self.updates else self.weight(name, shape)
+
+    def assign(self, name: str, value: Value) -> None:
+        """Says what a weight of the open scope, which no gradient moves, is after a training step."""
+        path = self._path(name)
+        if value.shape != self.weights.get(path):
+            raise SpecError(f"weight {path!r} has shape {self.weights.get(path)}; it is assigned {value.shape}")
+        self.updates[path] = value.name
+
+    def _path(self, name: str) -> str:
+        path = self.path(name)
+        return self.one_path.get(path, path)
+
     def note(self, text: str) -> None:
         """Adds a remark, once."""
         if not isinstance(text, str):
@@ -336,13 +359,14 @@ class Builder:
             if not isinstance(value, (Value, type(None))):
                 raise SpecError(f"{type(op).__name__}: given {value!r}; expected a tensor")
         padded = (*inputs, *[None] * (len(op.inputs) + len(op.optional) - len(inputs)))
+        paths = {port: self.path(port) for port in op.ports()} if weights is None else weights
         self.add(
             Node(
                 name=node_name,
                 op=op,
                 inputs=tuple(None if value is None else value.name for value in padded),
                 outputs=tuple(f"{node_name}.{port}" for port in op.outputs),
-                weights={port: self.path(port) for port in op.ports()} if weights is None else weights,
+                weights={port: self.one_path.get(path, path) for port, path in paths.items()},
             )
         )
         return tuple(self.values[output] for output in self.nodes[-1].outputs)

@@ -22,9 +22,18 @@ from lstmcore.models import Sequential
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples"
 WEIGHTS = FOLDER / "weights"
-SHOWN = ("custom_cell", "forecast", "sentiment", "translate")
+SHOWN = ("custom_cell", "forecast", "resume_elsewhere", "sentiment", "translate")
+TUTORIALS = ("tutorial_simple_rnn", "tutorial_lstm")
 TRAINED = ("forecast", "sentiment", "translate")
-PUBLIC = {"lstmcore", "lstmcore.layers", "lstmcore.models", "lstmcore.text", "lstmcore.datasets"}
+PUBLIC = {
+    "lstmcore",
+    "lstmcore.callbacks",
+    "lstmcore.datasets",
+    "lstmcore.layers",
+    "lstmcore.models",
+    "lstmcore.optimizers",
+    "lstmcore.text",
+}
 ENGINES = [info.name for info in lc.backends() if info.status == "available"]
 
 Array = np.ndarray[Any, Any]
@@ -199,9 +208,51 @@ def test_numpy_alone_is_enough(tmp_path: Path, name: str) -> None:
     text = run(tmp_path, "-W", "error", "-c", ALONE, str(FOLDER), name)
     assert "NO" not in text
     assert "torch" not in [line.split()[0] for line in text.splitlines() if "agrees" in line]
+    if name == "resume_elsewhere":
+        assert number(text, "at the end") == 0
     if name == "forecast":
         assert "numpy to numpy" in text
         assert number(text, "at once") < 1e-5
+
+
+def test_resume_elsewhere(tmp_path: Path) -> None:
+    text = shown(tmp_path, "resume_elsewhere")
+    assert "killed in its first epoch" in text
+    rows = table(text, "epoch", "engine")
+    assert [row[1] for row in rows] == [
+        name if name in ENGINES else "numpy" for name in ("numpy", "torch", "tensorflow")
+    ]
+    for _, _, loss, stayed, _ in rows:
+        assert float(loss) == pytest.approx(float(stayed), rel=1e-5)
+    assert float(rows[-1][2]) < 0.7 * float(rows[0][2])
+    assert 0 < number(text, "at the end") < 1e-4
+
+
+# The tutorials, on the digits that are shipped.
+
+IN_KERAS = """
+import re, sys
+import keras
+from lstmcore.datasets import mnist
+keras.datasets.mnist.load_data = mnist.load_sample
+source = re.sub("^from lstmcore[.]", "from keras.", open(sys.argv[1]).read(), flags=re.M)
+exec(compile(source, sys.argv[1], "exec"), {"__name__": "__main__"})
+"""
+
+
+@pytest.mark.parametrize(("name", "params"), [("tutorial_simple_rnn", "2,282"), ("tutorial_lstm", "216,426")])
+def test_a_tutorial_runs_here_and_in_keras(
+    tmp_path: Path, example: Any, name: str, params: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(lc.datasets.mnist, "load_data", lc.datasets.mnist.load_sample)
+    lc.set_random_seed(3)
+    module = example(name)
+    sys.modules.pop(name)
+    assert f"Total params: {params} " in capsys.readouterr().out
+    assert len(module.history.history["val_accuracy"]) == 3
+    assert module.history.history["loss"][-1] < module.history.history["loss"][0]
+    text = run(tmp_path, "-c", IN_KERAS, str(FOLDER / f"{name}.py"))
+    assert re.search(rf"Total params: {params} ", text) and re.search(r"[\d.]+% of 1000 test digits read", text)
 
 
 # The two cells, against their formulas written out.
@@ -267,7 +318,7 @@ def test_every_trained_file_is_listed_with_its_digest() -> None:
     assert told == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
 
 
-@pytest.mark.parametrize("name", [*SHOWN, "cells"])
+@pytest.mark.parametrize("name", [*SHOWN, *TUTORIALS, "cells"])
 def test_an_example_uses_public_names_only(name: str) -> None:
     beside = {path.stem for path in FOLDER.glob("*.py")}
     tree = ast.parse((FOLDER / f"{name}.py").read_text())
@@ -295,5 +346,5 @@ def test_what_is_trained_has_a_script_that_trains_it(name: str) -> None:
 
 def test_every_example_is_in_the_readme() -> None:
     readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
-    for name in SHOWN:
+    for name in (*SHOWN, *TUTORIALS):
         assert f"(examples/{name}.py)" in readme

@@ -21,7 +21,15 @@ class NumpyBackend(Backend):
     """NumPy, on the CPU."""
 
     name = "numpy"
-    maths = SimpleNamespace(sqrt=np.sqrt, absolute=np.abs, maximum=np.maximum, sum=np.sum, where=np.where)
+    maths = SimpleNamespace(
+        sqrt=np.sqrt,
+        absolute=np.abs,
+        maximum=np.maximum,
+        sum=np.sum,
+        sum_along=lambda x, axes: np.sum(x, axes, keepdims=True),
+        clip=np.clip,
+        where=np.where,
+    )
     kernels: ClassVar[Mapping[type[Op], tuple[Kernel, ...]]] = MappingProxyType(
         {
             ops.Affine: (Kernel("gemm", linear.affine, pull=linear.pull_affine),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmcore import ops
-from lstmcore_numpy.gradients import Vjp, nothing, pulling
+from lstmcore_numpy.gradients import Vjp, column_sums, nothing, pulling
 from lstmcore_numpy.linear import fitting
 
 Array = NDArray[Any]
@@ -48,12 +49,17 @@ def pull_reduce(op: ops.Reduce, w: Weights, x: Array) -> tuple[tuple[Array], Vjp
 
 
 def total(op: ops.Total, w: Weights, x: Array) -> tuple[Array]:
-    return (np.asarray(REDUCE[op.function](x)),)
+    if not op.kept:
+        return (np.asarray(REDUCE[op.function](x)),)
+    shape = x.shape[x.ndim - op.kept :]
+    rows = x.reshape(-1, math.prod(shape))
+    sums = column_sums(rows).reshape(shape)
+    return (sums / x.dtype.type(len(rows)) if op.function == "mean" else sums,)
 
 
 def pull_total(op: ops.Total, w: Weights, x: Array) -> tuple[tuple[Array], Vjp]:
     def vjp(dy: Array) -> tuple[dict[str, Array], tuple[Array]]:
-        share = dy / x.dtype.type(x.size) if op.function == "mean" else dy
+        share = dy / x.dtype.type(x.size // dy.size) if op.function == "mean" else dy
         return {}, (np.broadcast_to(share, x.shape),)
 
     return total(op, w, x), vjp

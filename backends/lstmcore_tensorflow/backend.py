@@ -22,7 +22,15 @@ class TensorflowBackend(Backend):
     """TensorFlow, on the CPU or a GPU."""
 
     name = "tensorflow"
-    maths = SimpleNamespace(sqrt=tf.sqrt, absolute=tf.abs, maximum=tf.maximum, sum=tf.reduce_sum, where=tf.where)
+    maths = SimpleNamespace(
+        sqrt=tf.sqrt,
+        absolute=tf.abs,
+        maximum=tf.maximum,
+        sum=tf.reduce_sum,
+        sum_along=lambda x, axes: tf.reduce_sum(x, axes, keepdims=True),
+        clip=tf.clip_by_value,
+        where=tf.where,
+    )
     kernels: ClassVar[Mapping[type[Op], tuple[Kernel, ...]]] = MappingProxyType(
         {
             ops.Affine: (Kernel("tensordot", linear.affine),),

@@ -31,7 +31,7 @@ def reduce(op: ops.Reduce, w: Weights, x: Tensor) -> tuple[Tensor]:
 
 
 def total(op: ops.Total, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (REDUCTIONS[op.function](x),)
+    return (REDUCTIONS[op.function](x, tuple(range(len(x.shape) - op.kept))),)
 
 
 def pool(op: ops.Pool, w: Weights, x: Tensor) -> tuple[Tensor]:

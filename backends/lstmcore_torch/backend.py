@@ -22,7 +22,13 @@ class TorchBackend(Backend):
 
     name = "torch"
     maths = SimpleNamespace(
-        sqrt=torch.sqrt, absolute=torch.abs, maximum=torch.maximum, sum=torch.sum, where=torch.where
+        sqrt=torch.sqrt,
+        absolute=torch.abs,
+        maximum=torch.maximum,
+        sum=torch.sum,
+        sum_along=lambda x, axes: torch.sum(x, axes, keepdim=True),
+        clip=torch.clamp,
+        where=torch.where,
     )
     kernels: ClassVar[Mapping[type[Op], tuple[Kernel, ...]]] = MappingProxyType(
         {
@@ -106,7 +112,11 @@ class TorchBackend(Backend):
             leaves = {name: weights[name].detach().requires_grad_() for name in wrt}
             with torch.enable_grad():
                 outputs, carries = interpret(program, runs, {**weights, **leaves}, values)
-            found = torch.autograd.grad(outputs[loss], list(leaves.values()), allow_unused=True)
+            total = outputs[loss]
+            inputs = list(leaves.values())
+            found = (
+                torch.autograd.grad(total, inputs, allow_unused=True) if total.requires_grad else [None] * len(inputs)
+            )
             gradients = {
                 name: torch.zeros_like(leaf) if gradient is None else gradient
                 for (name, leaf), gradient in zip(leaves.items(), found, strict=True)

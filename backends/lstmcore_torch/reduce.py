@@ -32,7 +32,8 @@ def reduce(op: ops.Reduce, w: Weights, x: Tensor) -> tuple[Tensor]:
 
 
 def total(op: ops.Total, w: Weights, x: Tensor) -> tuple[Tensor]:
-    return (x.mean() if op.function == "mean" else x.sum(),)
+    gone = tuple(range(x.ndim - op.kept))
+    return (REDUCTIONS[op.function](x, gone) if gone else x,)
 
 
 def pool(op: ops.Pool, w: Weights, x: Tensor) -> tuple[Tensor]:

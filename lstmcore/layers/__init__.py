@@ -29,7 +29,13 @@ from lstmcore.layers.merge import (
 from lstmcore.layers.normalization import BatchNormalization, LayerNormalization, Rescaling
 from lstmcore.layers.pooling import AveragePooling1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
 from lstmcore.layers.recurrent import GRU, LSTM, SimpleRNN
-from lstmcore.layers.regularization import Dropout, GaussianDropout, GaussianNoise, SpatialDropout1D
+from lstmcore.layers.regularization import (
+    ActivityRegularization,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+)
 from lstmcore.layers.reshaping import Cropping1D, Flatten, Permute, RepeatVector, Reshape, UpSampling1D, ZeroPadding1D
 from lstmcore.layers.rnn import RNN
 from lstmcore.layers.serialization import deserialize, serialize
@@ -48,6 +54,7 @@ __all__ = [
     "LSTM",
     "RNN",
     "Activation",
+    "ActivityRegularization",
     "Add",
     "AdditiveAttention",
     "Attention",

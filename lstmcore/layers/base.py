@@ -180,8 +180,14 @@ class Layer(Module, metaclass=LayerType):
         return initializer
 
     def regularizer(self, weight: str) -> Any:
-        option_name = self.initializers.get(weight, f"{weight}_initializer").replace("_initializer", "_regularizer")
-        return getattr(self, option_name, None)
+        return getattr(self, self.option_of(weight, "regularizer"), None)
+
+    def constraint(self, weight: str) -> Any:
+        return getattr(self, self.option_of(weight, "constraint"), None)
+
+    def option_of(self, weight: str, kind: str) -> str:
+        """What the regularizer, or the constraint, of a weight is called."""
+        return self.initializers.get(weight, f"{weight}_initializer").replace("_initializer", f"_{kind}")
 
     # Config.
 

@@ -118,8 +118,8 @@ class Cell(Layer, abstract=True):
     def initializer(self, weight: str) -> Initializer:
         return self.state.declared[weight]
 
-    def regularizer(self, weight: str) -> Any:
-        return getattr(self, f"{weight.removesuffix('_kernel') if weight != 'kernel' else weight}_regularizer", None)
+    def option_of(self, weight: str, kind: str) -> str:
+        return f"{weight.removesuffix('_kernel') if weight != 'kernel' else weight}_{kind}"
 
     def arrange(self, outputs: Sequence[Any]) -> Any:
         """The output, and the list of next states."""

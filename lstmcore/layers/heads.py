@@ -155,7 +155,10 @@ class MultiHeadAttention(Layer):
         q = self._projected(build, "query", x, axes.query, "H", self.key_dim)
         k = self._projected(build, "key", key, axes.key, "H", self.key_dim)
         gate = self._projected(build, "gate", x, axes.query, "V", self.value_dim) if self.use_gate else None
+        if gate is not None:
+            (gate,) = build.op(ops.Activate(activations.function("sigmoid")), gate, name="gate")
         v = self._projected(build, "value", value, axes.key, "V", self.value_dim)
+        projections = [q, k, v, *([] if gate is None else [gate])]
         (q,) = build.op(ops.Binary("multiply"), q, number(build, 1 / math.sqrt(self.key_dim), q), name="scaled")
         (scores,) = build.op(ops.Einsum(f"{axes.query}NH,{axes.key}NH->{axes.scores}"), q, k, name="scores")
         reach = [*_sequence_masks(build, scores, axes, mask, value_mask, key_mask)]
@@ -170,9 +173,9 @@ class MultiHeadAttention(Layer):
             (weights,) = build.op(ops.Select(), allowed, weights, number(build, 0, weights), name="allowed")
         (y,) = build.op(ops.Einsum(f"{axes.scores},{axes.key}NV->{axes.query}NV"), weights, v, name="attended")
         if gate is not None:
-            (gate,) = build.op(ops.Activate(activations.function("sigmoid")), gate, name="gate")
             (y,) = build.op(ops.Binary("multiply"), y, gate, name="gated")
         y = self._output(build, y, axes, known_length(x, len(x.shape) - 1))
+        super().penalize(build, [*projections, y])
         return ((y, weights) if return_attention_scores else (y,)), mask
 
     def _axes(self, query: Any, value: Any, key: Any) -> Axes:
@@ -215,9 +218,12 @@ class MultiHeadAttention(Layer):
             return self._biased(build, y, shape)
 
     def _biased(self, build: Builder, y: Value, shape: tuple[int, ...]) -> Value:
-        if not self.use_bias:
-            return y
-        return build.op(ops.Binary("add"), y, build.weight("bias", shape), name="biased")[0]
+        if self.use_bias:
+            (y,) = build.op(ops.Binary("add"), y, build.weight("bias", shape), name="biased")
+        return y
+
+    def penalize(self, build: Builder, outputs: Sequence[Value]) -> None:
+        """Adds nothing more: the regularizer is for what the projections make, which `lower` sees (Keras 3.15)."""
 
     def _near(self, build: Builder, scores: Value, axes: Axes, causal: bool) -> Sequence[Value]:
         """What the places of query and key allow."""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lstmcore import ops
 from lstmcore.errors import SpecError, WeightsError
+from lstmcore.formulas import Term
 from lstmcore.ops import Kind
 from lstmcore.program import Builder, Value
 
@@ -36,6 +38,7 @@ class Module:
     takes_several: ClassVar[bool] = False  # whether the first argument may be a list or dict of tensors
     masked_arguments: ClassVar[tuple[str, ...]] = ()  # beside the first: their masks reach ``lower`` as ``NAME_mask``
     untrained: ClassVar[tuple[str, ...]] = ()  # weights of its own that no optimizer touches
+    takes_sample_masks: ClassVar[bool] = False  # whether one of whole samples, (batch,), has an effect on it
     drops_implied_mask: ClassVar[bool] = False  # with further arguments; ``lower`` is then told ``mask_implied=True``
 
     def wanted_kind(self) -> Kind | None:
@@ -69,6 +72,24 @@ class Module:
         """
         raise NotImplementedError
 
+    def lowered(self, build: Builder, x: Any, mask: Any, *args: Any, **call: Any) -> Lowered:
+        """`lower` for one call of it, and what its activity regularizer adds to the loss."""
+        outputs, masks = self.lower(build, x, mask, *args, **call)
+        self.penalize(build, outputs)
+        return outputs, masks
+
+    def penalize(self, build: Builder, outputs: Sequence[Value]) -> None:
+        """Adds to the loss what its activity regularizer says of its outputs, divided by the batch size (Keras 3.15).
+
+        The batch is the model's, also inside a TimeDistributed.
+        """
+        regularizer = getattr(self, "activity_regularizer", None)
+        if regularizer is None or build.penalties is None:
+            return
+        for output in outputs:
+            penalty = Term(build, regularizer.lower(build, output))
+            build.penalties.append((penalty / _batch_size(build, output)).value)
+
     def arrange(self, outputs: Sequence[Any]) -> Any:
         """The outputs as a call returns them: one alone, several in a list."""
         return outputs[0] if len(outputs) == 1 else list(outputs)
@@ -90,6 +111,10 @@ class Module:
 
     def regularizer(self, weight: str) -> Any:
         """What penalizes a weight of its own, or None."""
+        return None
+
+    def constraint(self, weight: str) -> Any:
+        """What a weight of its own is projected by after each training step, or None."""
         return None
 
     def serialize(self) -> dict[str, Any]:
@@ -133,15 +158,21 @@ class Module:
     @property
     def weights(self) -> Mapping[str, Array]:
         """The weights by name, in Keras' order, each once; read-only arrays."""
-        found: dict[tuple[int, str], str] = {}
-        for path, owner, name in self.owners():
-            found.setdefault((id(owner), name), path)
-        unique = set(found.values())
-        return {path: array for path, array in self.every_path().items() if path in unique}
+        one_path = self.one_path()
+        return {path: array for path, array in self.every_path().items() if one_path[path] == path}
+
+    def one_path(self) -> dict[str, str]:
+        """For each path of a weight the one that stands for it: its first."""
+        first: dict[tuple[int, str], str] = {}
+        return {path: first.setdefault((id(owner), name), path) for path, owner, name in self.owners()}
+
+    def frozen(self) -> set[int]:
+        """The ids of the modules inside that training leaves as they are."""
+        return {id(part) for outer in self.modules() if not outer.trainable for part in outer.modules()}
 
     def weights_by_training(self) -> tuple[list[Array], list[Array]]:
         """The weights that training changes, and the others: of layers not trainable, and running statistics."""
-        frozen = {id(part) for outer in self.modules() if not outer.trainable for part in outer.modules()}
+        frozen = self.frozen()
         groups: tuple[list[Array], list[Array]] = ([], [])
         seen: set[tuple[int, str]] = set()
         for _, owner, name in self.owners():
@@ -152,7 +183,7 @@ class Module:
 
     def trained_paths(self) -> list[str]:
         """The paths of the weights that training changes, as a program names them."""
-        frozen = {id(part) for outer in self.modules() if not outer.trainable for part in outer.modules()}
+        frozen = self.frozen()
         return [path for path, owner, name in self.owners() if id(owner) not in frozen and name not in owner.untrained]
 
     def take(self, shapes: Mapping[str, tuple[int, ...]], input_shape: Any = None) -> None:
@@ -207,6 +238,12 @@ class Module:
         if not self.calls:
             raise SpecError(f"{self.called()} was not called on a symbolic tensor yet; it has no input and no output")
         return self.calls[-1]
+
+
+def _batch_size(build: Builder, like: Value) -> Term:
+    """How many samples the model's batch has, as a number of the program."""
+    samples = Term(build, build.apart[0] if build.apart else like).float_like(Term(build, like))
+    return (samples.apply(ops.Zeros((1,))) + 1.0).total()
 
 
 def fitting(owner: str, current: Mapping[str, Array], given: Sequence[Any]) -> dict[str, Array]:

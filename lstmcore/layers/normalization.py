@@ -9,11 +9,13 @@ import numpy as np
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
+from lstmcore.formulas import Term
 from lstmcore.layers import options
 from lstmcore.layers.base import Layer
 from lstmcore.layers.module import Lowered
 from lstmcore.layers.options import option, spec
 from lstmcore.layers.shapes import feature_axis, known_length
+from lstmcore.layers.statistics import Layout, moments, moved
 from lstmcore.program import Builder, Value
 
 
@@ -22,9 +24,14 @@ class BatchNormalization(Layer):
     """Normalization by statistics gathered in training: the same shape (Ioffe & Szegedy 2015).
 
     ``y = (x - moving_mean) / √(moving_variance + epsilon) ⊙ gamma + beta``, with one number of each weight per entry
-    of ``axis``. ``momentum``, ``synchronized`` and ``renorm_momentum`` matter in training only. A mask of all axes
-    but the last passes; it too matters in training only.
+    of ``axis``. A mask of all axes but the last passes.
+
+    In training, mean and variance (divided by the number) are those of the batch without what is masked, and
+    ``moving = moving momentum + batch (1 - momentum)``. With ``trainable=False`` it computes as outside training. In a
+    TimeDistributed each step has statistics of its own. ``synchronized`` and ``renorm_momentum`` change nothing.
     """
+
+    takes_sample_masks: ClassVar[bool] = True
 
     initializers: ClassVar[Mapping[str, str]] = {
         "gamma": "gamma_initializer",
@@ -64,8 +71,8 @@ class BatchNormalization(Layer):
                 f"a mask of shape {mask.shape} reaches an input of shape {x.shape}; "
                 "expected one of all axes but the last"
             )
-        if build.training and self.trainable:
-            raise SpecError("it cannot be trained yet; trainable=False keeps its statistics as they are")
+        if build.training and id(self) not in build.frozen:
+            return (self._by_batch(build, x, mask, axis),), mask
         order = [k for k in range(len(x.shape)) if k != axis] + [axis]
         if axis == len(x.shape) - 1:
             return build.op(self.op(), x), mask
@@ -73,6 +80,22 @@ class BatchNormalization(Layer):
         (y,) = build.op(self.op(), x)
         back = tuple(order.index(k) for k in range(len(order)))
         return build.op(ops.Transpose(back), y, name="axis_back"), mask
+
+    def _by_batch(self, build: Builder, x: Value, mask: Value | None, axis: int) -> Value:
+        """The output by the statistics of this batch, which the moving averages take up."""
+        layout = Layout.of(build, x, axis)
+        inner = None if mask is None else layout.there(Term(build, mask).with_last().value)
+        features = (known_length(x, axis),)
+        mean, variance, centered = moments(layout.there(x), inner, layout.kept)
+        for name, found in (("moving_mean", mean), ("moving_variance", variance)):
+            old = Term(build, build.latest(name, features))
+            build.assign(name, moved(old, found, self.momentum).value)
+        y = centered * (variance + self.epsilon).unary("rsqrt")
+        if self.scale:
+            y = y * Term(build, build.weight("gamma", features))
+        if self.center:
+            y = y + Term(build, build.weight("beta", features))
+        return layout.back(y)
 
 
 @spec

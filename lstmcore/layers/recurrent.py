@@ -250,7 +250,10 @@ class GRU(RecurrentLayer):
 
 @spec
 class SimpleRNN(RecurrentLayer):
-    """The plain recurrence; formula in `lstmcore.ops.SimpleRnn`."""
+    """The plain recurrence; formula in `lstmcore.ops.SimpleRnn`.
+
+    Its ``activity_regularizer`` counts, as that of LSTM and GRU does; Keras 3.15 takes it and loses it.
+    """
 
     cell_class: ClassVar[type[Cell]] = SimpleRNNCell
 

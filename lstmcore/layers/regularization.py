@@ -13,6 +13,7 @@ from lstmcore.layers.module import Lowered
 from lstmcore.layers.options import option, spec
 from lstmcore.ops import Kind
 from lstmcore.program import Builder, Value
+from lstmcore.regularizers import L1L2
 
 
 class TrainingOnly(Layer, abstract=True):
@@ -68,6 +69,22 @@ class SpatialDropout1D(TrainingOnly):
 
     def disturb(self, build: Builder, x: Value) -> Value:
         return dropped(build, x, self.rate, (1,))
+
+
+@spec
+class ActivityRegularization(Layer):
+    """Adds ``(l1 Σ |x| + l2 Σ x²) / batch size`` to the loss, and gives x; so too in ``evaluate`` (Keras 3.15)."""
+
+    l1: float = option(options.NON_NEGATIVE, default=0.0)
+    l2: float = option(options.NON_NEGATIVE, default=0.0)
+
+    @property
+    def activity_regularizer(self) -> L1L2:
+        """The two as one regularizer."""
+        return L1L2(self.l1, self.l2)
+
+    def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
+        return (x,), mask
 
 
 @spec

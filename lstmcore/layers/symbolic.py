@@ -162,7 +162,7 @@ def lower_call(
         raise SpecError(f"it takes one tensor; it is called on {_told(first)}")
     if not all(isinstance(leaf, Value) for leaf in tree.leaves(first)):
         raise SpecError(f"it takes tensors; it is called on {_told(first)}")
-    outputs, masks = module.lower(build, first, implied if explicit is None else explicit, **given)
+    outputs, masks = module.lowered(build, first, implied if explicit is None else explicit, **given)
     if not isinstance(masks, tuple):
         masks = (masks, *[None] * (len(outputs) - 1))
     return outputs, masks

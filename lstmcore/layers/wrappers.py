@@ -109,7 +109,7 @@ class Bidirectional(Layer):
         finals: list[Value] = []
         for (prefix, layer), state in zip(self.parts.items(), states, strict=True):
             with build.scope(prefix):
-                (y, *after), _ = layer.lower(build, x, own_mask, initial_state=state)
+                (y, *after), _ = layer.lowered(build, x, own_mask, initial_state=state)
             outputs.append(y)
             finals += after
         if self.return_sequences:
@@ -170,8 +170,9 @@ def _keep_hidden(given: Any, copy: Any) -> None:
 class TimeDistributed(Layer):
     """A layer applied to each time step by itself: (batch, time, ...) -> (batch, time, ...).
 
-    A mask goes on to the next layer. Inside, one of whole steps, (batch, time), has no effect; one that reaches
-    into the steps, (batch, time, inner time), masks them (Keras 3.15).
+    A mask goes on to the next layer. Inside, one of whole steps, (batch, time), has no effect but on a
+    BatchNormalization in training; one that reaches into the steps, (batch, time, inner time), masks them. An
+    activity_regularizer of the layer inside has no effect; those of layers within it have (Keras 3.15, measured).
     """
 
     layer: Any = option(options.LAYER)
@@ -194,9 +195,14 @@ class TimeDistributed(Layer):
             raise SpecError(f"expected (batch, time, ...) with something at each step; given {x.shape}")
         (steps,) = build.op(ops.Fold(), x, name="fold")
         inner = None
-        if mask is not None and len(mask.shape) > 2:
+        by_sample = build.training and any(part.takes_sample_masks for part in self.layer.modules())
+        if mask is not None and (len(mask.shape) > 2 or by_sample):
             (inner,) = build.op(ops.Fold(), mask, name="fold_mask")
-        with build.each_apart():
+        if getattr(self.layer, "activity_regularizer", None) is not None:
+            build.note(
+                f"{build.path('')[:-1]}: the activity_regularizer of the layer inside has no effect, as in Keras 3"
+            )
+        with build.each_apart(x):
             outputs, _ = self.layer.lower(build, steps, inner)
         unfolded = tuple(build.op(ops.Unfold(), output, x, name="unfold")[0] for output in outputs)
         return unfolded, (mask, *[None] * (len(outputs) - 1))

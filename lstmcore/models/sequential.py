@@ -321,7 +321,7 @@ def _lower_after(
         if isinstance(layer, Layer):
             _check_declared(layer, x.shape)
         with build.scope(name):
-            outputs, masks = layer.lower(build, x, mask)
+            outputs, masks = layer.lowered(build, x, mask)
     except SpecError as error:
         told = f"{reason(error, layer)}{hint(before, layer, x)}"
         raise SpecError(f"layer {name!r}: {told.removeprefix(f'{name}: ')}") from None

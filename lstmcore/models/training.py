@@ -12,6 +12,7 @@ from lstmcore.models.base import BackendName, BaseModel
 
 if TYPE_CHECKING:
     from lstmcore.callbacks import History
+    from lstmcore.metrics import Metric
     from lstmcore.optimizers import Optimizer
     from lstmcore.runtime.data import Batch
     from lstmcore.runtime.sources import Arrays, Batches
@@ -45,8 +46,6 @@ class TrainableModel(BaseModel):
         if isinstance(loss, str):
             losses.get(loss)
         rule = optimizers.get(optimizer)
-        if rule.use_ema:
-            raise SpecError(f"{type(rule).__name__}: use_ema cannot be trained with yet; leave it out")
         self._training, self._said = None, (rule, loss, loss_weights, metrics, weighted_metrics)
         if self.built:
             self._compiled()
@@ -55,6 +54,16 @@ class TrainableModel(BaseModel):
     def optimizer(self) -> Optimizer:
         """The optimizer that ``compile`` was given; its ``learning_rate`` may be set."""
         return self._compiled().optimizer
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics that ``compile`` was given by other than the word "accuracy", as objects."""
+        from lstmcore import metrics
+
+        training = self._compiled()
+        given = [entry for entries in (*training.metrics, *training.weighted) for entry in entries]
+        found = (metrics.get(entry) for entry in given if str(entry).lower() not in ("accuracy", "acc"))
+        return [metric for metric in found if metric is not None]
 
     @property
     def stop_training(self) -> bool:

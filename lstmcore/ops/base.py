@@ -77,7 +77,7 @@ OPTIONS: dict[str, Option] = {
 }
 
 _LEAST = dict.fromkeys(("units", "size", "filters", "strides", "dilation", "groups", "times", "count", "depth"), 1)
-_LEAST |= {"before": 0, "after": 0, "epsilon": 0}
+_LEAST |= {"before": 0, "after": 0, "epsilon": 0, "kept": 0}
 _SWITCHES = {"bias": "use_bias", "gamma": "scale", "beta": "center"}
 
 

@@ -37,14 +37,20 @@ class Reduce(Op):
 
 @dataclass(frozen=True)
 class Total(Op):
-    """The sum, or the mean, of all numbers of x, over the batch too: x float, any shape -> ()."""
+    """The sum, or the mean, of all numbers of x, over the batch too: x float, any shape -> ().
+
+    The last ``kept`` axes stay: with 1, x (B, T, C) -> (C,), one number for each feature.
+    """
 
     function: str = "sum"
+    kept: int = 0
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"function": ("sum", "mean")}
 
     def infer(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        checked(self, "x", inputs[0])
-        return (Tensor(()),)
+        x = checked(self, "x", inputs[0])
+        if self.kept > len(x.shape):
+            raise SpecError(f"{self}: input 'x' has shape {x.shape}, and so no {self.kept} axes to keep")
+        return (Tensor(x.shape[len(x.shape) - self.kept :]),)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,12 @@ class Maths(Protocol):
     def sum(self, x: Tensor, /) -> Tensor:
         """The sum of all entries: a 0-d tensor."""
 
+    def sum_along(self, x: Tensor, axes: tuple[int, ...], /) -> Tensor:
+        """The sum over these axes, which keep length 1; axes may be negative."""
+
+    def clip(self, x: Tensor, low: float, high: float, /) -> Tensor:
+        """min(max(x, low), high) of each entry, NaN where x is."""
+
     def where(self, condition: Tensor, x: Tensor, y: Tensor, /) -> Tensor:
         """x where the condition holds, else y; broadcasts."""
 
@@ -46,6 +52,12 @@ class NumpyMaths:
 
     def sum(self, x: Tensor, /) -> Tensor:
         return np.sum(x)
+
+    def sum_along(self, x: Tensor, axes: tuple[int, ...], /) -> Tensor:
+        return np.sum(x, axes, keepdims=True)
+
+    def clip(self, x: Tensor, low: float, high: float, /) -> Tensor:
+        return np.clip(x, low, high)
 
     def where(self, condition: Tensor, x: Tensor, y: Tensor, /) -> Tensor:
         return np.where(condition, x, y)

@@ -14,6 +14,7 @@ from lstmcore import plugins
 from lstmcore.callbacks import CallbackList, History, ProgbarLogger
 from lstmcore.errors import InputError
 from lstmcore.runtime import debug as debugging
+from lstmcore.runtime.averages import take_averages
 from lstmcore.runtime.checkpoint import Checkpoint, Start
 from lstmcore.runtime.data import Batch
 from lstmcore.runtime.scores import Scores
@@ -69,7 +70,7 @@ def fit(
     engine = plugins.get(backend)
     history, watching = History(), CallbackList(callbacks, model)
     checkpoint, start = None, Start(settings.initial_epoch)
-    everyone = CallbackList([ProgbarLogger(), *watching, history], model)
+    everyone = CallbackList([*watching, ProgbarLogger(), history], model)
     if settings.checkpoint is not None:
         checkpoint = Checkpoint(settings.checkpoint, settings.save_every, _cut(source, settings))
     resumed = None if checkpoint is None else checkpoint.load(model, training, everyone)
@@ -154,6 +155,7 @@ class Fit:
             self._keep()
             self.training.position = self.feed.position
             self.feed.close()
+        take_averages(self.model, self.training)
         self.callbacks.on_train_end(logs)
 
     def _epoch(self, start: Start, epochs: int) -> Logs | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from lstmcore import ops
+from lstmcore.constraints import Constraint
 from lstmcore.errors import SpecError
+from lstmcore.layers.module import Module
 from lstmcore.losses import Loss
 from lstmcore.ops import Shape
 from lstmcore.program import Builder, Program, Value
@@ -31,10 +33,12 @@ class Goal:
 
 @dataclass(frozen=True)
 class Objective:
-    """A program whose outputs are the total loss, each output's own loss, the predictions and their masks, by name.
+    """A program whose outputs are the total loss, each output's own loss, the predictions, their masks, and updates.
 
     A prediction without a mask has None in ``masks``. ``targets`` and ``sample_weights`` are its further inputs, one
-    for each output that is trained on.
+    for each output that is trained on. ``updates`` says which weight becomes which output after a training step:
+    running statistics. ``constraints`` says by what a trained weight is projected then. A weight with several paths
+    has one in the program, its first.
     """
 
     program: Program
@@ -44,6 +48,8 @@ class Objective:
     masks: tuple[str | None, ...]
     targets: tuple[str, ...]
     sample_weights: tuple[str, ...]
+    updates: Mapping[str, str]
+    constraints: Mapping[str, Constraint]
 
 
 def objective(
@@ -56,6 +62,9 @@ def objective(
     """The objective for targets and weights of the shapes of these, one for each goal that has a loss."""
     build = Builder()
     build.training = training
+    build.penalties = []
+    build.frozen = model.frozen()
+    build.one_path = model.one_path()
     shapes = [model.program.values[name].shape for name in model.program.inputs]
     outputs, masks = model.lower_into(build, shapes)
     if len(goals) != len(outputs):
@@ -76,9 +85,9 @@ def objective(
         with build.scope(f"loss {k}"):
             losses.append(loss.total(build, target, output, weight, masks[k]))
     total = _sum(build, [_scaled(build, loss, goals[k].weight) for k, loss in zip(trained, losses, strict=True)])
-    total = _sum(build, [total, *_penalties(build, model)])
-    yielded = [total, *losses, *outputs, *(mask for mask in masks if mask is not None)]
-    program = build.finish(list(dict.fromkeys(value.name for value in yielded)))
+    total = _sum(build, [total, *build.penalties, *_penalties(build, model)])
+    yielded = [value.name for value in (total, *losses, *outputs, *(mask for mask in masks if mask is not None))]
+    program = build.finish(list(dict.fromkeys([*yielded, *build.updates.values()])))
     return Objective(
         program,
         total.name,
@@ -87,6 +96,8 @@ def objective(
         tuple(None if mask is None else mask.name for mask in masks),
         tuple(f"target {k}" for k in trained),
         tuple(weights),
+        dict(build.updates),
+        _constraints(model, program),
     )
 
 
@@ -113,14 +124,27 @@ def _sum(build: Builder, terms: Sequence[Value]) -> Value:
 def _penalties(build: Builder, model: BaseModel) -> list[Value]:
     """What the regularizers of the weights add, each weight once."""
     found: list[Value] = []
-    seen: set[tuple[int, str]] = set()
-    trained = set(model.trained_paths())
-    for path, owner, name in model.owners():
+    for path, owner, name in _trained(model):
         regularizer = owner.regularizer(name)
-        if regularizer is None or (id(owner), name) in seen or path not in trained:
-            continue
-        seen.add((id(owner), name))
-        shape = owner.own_weights[name].shape
-        (weight,) = build.op(ops.Parameter(shape), name=f"penalty of {path}", weights={"value": path})
-        found.append(regularizer.lower(build, weight))
+        if regularizer is not None:
+            shape = owner.own_weights[name].shape
+            (weight,) = build.op(ops.Parameter(shape), name=f"penalty of {path}", weights={"value": path})
+            found.append(regularizer.lower(build, weight))
+    return found
+
+
+def _trained(model: BaseModel) -> list[tuple[str, Module, str]]:
+    """The weights that a gradient moves, each once: the path that stands for it, its owner, its name there."""
+    one_path, trained = model.one_path(), set(model.trained_paths())
+    return [entry for entry in model.owners() if entry[0] in trained and one_path[entry[0]] == entry[0]]
+
+
+def _constraints(model: BaseModel, program: Program) -> dict[str, Constraint]:
+    """By what each trained weight of the program is projected, if it is."""
+    found: dict[str, Constraint] = {}
+    for path, owner, name in _trained(model):
+        constraint: Constraint | None = owner.constraint(name)
+        if constraint is not None and path in program.weights:
+            constraint.check(f"{owner.called()}: the constraint of {name!r}", program.weights[path])
+            found[path] = constraint
     return found

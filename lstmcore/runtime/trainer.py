@@ -53,6 +53,8 @@ class Trainer:
             found = {name: optimizer.scale_loss(gradient) for name, gradient in found.items()}
             own = {name: weights[name] for name in self.trained}
             moved, state = optimizer.apply(backend.maths, own, found, slots, scalars)
+            moved |= {name: c.project(backend.maths, moved[name]) for name, c in objective.constraints.items()}
+            moved |= {name: outputs.pop(made) for name, made in objective.updates.items()}
             return outputs, carries, {**weights, **moved}, state
 
         self._step = backend.compile(step, (program.weight_tensors, slots, scalars, program.entering_tensors), dtype)
@@ -77,11 +79,10 @@ class Trainer:
     ) -> tuple[dict[str, Array], dict[str, Any]]:
         """Step ``number``, counted from 0, on one batch: the objective's outputs by name, and the carries after."""
         put = self.backend.tensor
-        program = self.objective.program
         given = self.given(values, carries, stream)
         scalars = {name: put(np.asarray(n, self.dtype)) for name, n in self.optimizer.scalars(number).items()}
         outputs, after, self.weights, self.slots = self._step(self.weights, self.slots, scalars, given)
-        return {name: self.backend.numpy(outputs[name]) for name in program.outputs}, after
+        return {name: self.backend.numpy(tensor) for name, tensor in outputs.items()}, after
 
     def given(self, values: Mapping[str, Array], carries: Mapping[str, Any], stream: Stream) -> dict[str, Any]:
         """All values that a step starts from, on the device: those of the batch, the noise, the carries."""
@@ -98,8 +99,9 @@ class Trainer:
         return given
 
     def weights_now(self) -> dict[str, Array]:
-        """The trained weights as arrays of the caller's own."""
-        return {name: np.array(self.backend.numpy(self.weights[name])) for name in self.trained}
+        """The weights that steps change, trained or updated, as arrays of the caller's own."""
+        changed = (*self.trained, *self.objective.updates)
+        return {name: np.array(self.backend.numpy(self.weights[name])) for name in changed}
 
     def slots_now(self) -> dict[str, dict[str, Array]]:
         """The slots as arrays of the caller's own."""

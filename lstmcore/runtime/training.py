@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lstmcore import losses, metrics, optimizers, plugins, tree
 from lstmcore.errors import SpecError, near
+from lstmcore.layers import Cell
 from lstmcore.optimizers import Optimizer
 from lstmcore.random import Stream, next_stream
 from lstmcore.runtime.data import Batch
@@ -130,12 +131,13 @@ def goals(model: BaseModel, loss: Any, loss_weights: Any) -> list[Goal]:
 
 
 def check_trainable(model: BaseModel) -> None:
-    """SpecError names an option of a layer that training cannot honour yet."""
+    """SpecError names an option that training cannot honour."""
     for module in model.modules():
-        options = vars(module) if module.trainable else {}
-        for name, value in options.items():
-            if value is not None and (name.endswith("_constraint") or name == "activity_regularizer"):
-                raise SpecError(f"{module.called()}: {name} cannot be trained with yet; leave it out")
+        if isinstance(module, Cell) and module.activity_regularizer is not None:
+            raise SpecError(
+                f"{module.called()}: activity_regularizer of a cell is not added to the loss, as Keras 3.15 fails to; "
+                "give it to the RNN around the cell, whose outputs it then penalizes"
+            )
 
 
 def _each_output(names: Sequence[str], given: Any, what: str) -> list[Any]:
@@ -205,21 +207,9 @@ def trainer(model: BaseModel, training: Training, batch: Batch, backend: Backend
     if found is None or found.backend is not engine:
         goal = objective(model, training.goals, batch.targets, batch.weights, training=True)
         paths = [path for path in model.trained_paths() if path in goal.program.weights]
-        _check_once(model, paths)
         found = Trainer(goal, engine, model.dtype, training.optimizer, paths)
         training.trainers[key] = found
     return found
-
-
-def _check_once(model: BaseModel, paths: Sequence[str]) -> None:
-    """SpecError where a weight has two paths in the program: each would get a part of its gradient."""
-    first: dict[tuple[int, str], str] = {}
-    for path, owner, name in model.owners():
-        if path in paths and first.setdefault((id(owner), name), path) != path:
-            raise SpecError(
-                f"{model.called()}: {first[id(owner), name]!r} and {path!r} are one weight, in two models at once, "
-                "which cannot be trained yet; call the layer in one of them only"
-            )
 
 
 def tester(model: BaseModel, training: Training, batch: Batch, backend: BackendName) -> tuple[Objective, Session]:

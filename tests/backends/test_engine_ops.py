@@ -169,6 +169,8 @@ def reduce_cases() -> Iterator[Case]:
         yield Case(ops.Causal(), (floats(*shape),))
     for total, shape in itertools.product(("sum", "mean"), [(3,), (2, 5), (2, 3, 4)]):
         yield Case(ops.Total(total), (floats(*shape) + 0.5,))
+        for kept in range(1, len(shape) + 1):
+            yield Case(ops.Total(total, kept), (floats(*shape) + 0.5,))
     for shape in [(4,), (2, 5), (2, 3, 4)]:
         yield Case(ops.OneHot(3), (ints(*shape, below=5) - 1, floats(2, 1)))
 

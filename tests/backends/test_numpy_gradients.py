@@ -375,6 +375,7 @@ OTHERS = [
     Case(ops.Unfold(), (draw(6, 4), bools(2, 3))),
     Case(ops.Unfold(), (draw(6, 4), draw(2, 3, 5))),
     *(Case(ops.Total(name), (draw(*shape),)) for name in ("sum", "mean") for shape in ((2, 3, 4), (3,))),
+    *(Case(ops.Total(name, kept), (draw(2, 3, 4),)) for name in ("sum", "mean") for kept in (1, 2, 3)),
     *(
         Case(ops.Reduce(name, axes, keepdims), (apart(2, 3, 4, 2),))
         for name in ("sum", "mean", "max", "min")

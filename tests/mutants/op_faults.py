@@ -325,6 +325,11 @@ NORMALIZATION = {
     ),
 }
 
+
+def _total(op: Any, x: Array, axes: tuple[int, ...]) -> Array:
+    return np.asarray(getattr(np, op.function)(x, axis=axes))
+
+
 TOTAL = of(
     ops.Total,
     {
@@ -333,7 +338,15 @@ TOTAL = of(
         "mean of the samples' sums": where_function("mean", computing(lambda op, w, x: x.sum() / x.dtype.type(len(x)))),
         "of each sample": computing(lambda op, w, x: x.reshape(len(x), -1).sum(1)),
         "of the first sample": computing(lambda op, w, x: np.asarray(x[0].sum() if x.ndim else x)),
-        "of shape (1,)": instead(lambda op, y: y.reshape(1)),
+        "of shape (1,)": instead(lambda op, y: y.reshape(1) if not op.kept else y),
+        "kept ignored": given_op(kept=0),
+        "one axis kept of several": changed_op(lambda op: {"kept": min(op.kept, 1)}),
+        "the first axes kept": returning(
+            lambda op, x, y: (_total(op, x[0], tuple(range(op.kept, x[0].ndim))) if op.kept else y[0],)
+        ),
+        "the mean of what is kept divides by all": where_function(
+            "mean", returning(lambda op, x, y: (y[0] / y[0].dtype.type(max(y[0].size, 1)),) if op.kept else y)
+        ),
         "NaN left out": given_inputs(lambda op, x: (np.nan_to_num(x),)),
     },
 )

@@ -219,9 +219,6 @@ def compiled(*layers: Any, loss: Any = "mse") -> Sequential:
         (lambda: compiled().fit(X, Y, verbose=3), "verbose"),
         (lambda: compiled().compile("sgd", "mse", metrics=["acuracy"]), "acuracy"),
         (lambda: compiled().compile("sgd", "mse", metrics={"nobody": "mae"}), "nobody"),
-        (lambda: compiled(LSTM(3), BatchNormalization()).fit(X, Y), "cannot be trained yet"),
-        (lambda: compiled(LSTM(3, kernel_constraint="max_norm")), "kernel_constraint"),
-        (lambda: compiled(LSTM(3, activity_regularizer="l2")), "activity_regularizer"),
     ],
 )
 def test_what_cannot_be_trained_is_said(call: Any, told: str) -> None:
@@ -269,17 +266,6 @@ def test_a_layer_added_after_compile_is_trained() -> None:
     assert not np.array_equal(before, model.weights["late/kernel"])
 
 
-def test_one_weight_in_two_models_at_once_is_refused() -> None:
-    shared = Dense(3, name="shared", **F)
-    inner_x = Input((3,))
-    inner = Model(inner_x, shared(inner_x), name="inner")
-    x = Input((3,))
-    model = Model(x, shared(inner(x)))
-    model.compile("sgd", "mse")
-    with pytest.raises(SpecError, match="are one weight"):
-        model.fit(X[:, 0], X[:, 1], verbose=0)
-
-
 def test_what_was_trained_before_an_interruption_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     from lstmcore.runtime.trainer import Trainer
 
@@ -296,11 +282,6 @@ def test_what_was_trained_before_an_interruption_is_kept(monkeypatch: pytest.Mon
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y, batch_size=4, verbose=0)
     assert not any(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
-
-
-def test_moving_averages_are_refused() -> None:
-    with pytest.raises(SpecError, match="use_ema"):
-        Sequential([Input((6, 3)), LSTM(3)]).compile(lc.optimizers.SGD(use_ema=True), "mse")
 
 
 @pytest.mark.parametrize("batches", [False, True])
