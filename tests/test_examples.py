@@ -42,8 +42,9 @@ ALONE = """
 import runpy, sys
 for name in ("torch", "tensorflow", "keras"):
     sys.modules[name] = None
-sys.path[0] = sys.argv[1]
-runpy.run_path(f"{sys.argv[1]}/{sys.argv[2]}.py", run_name="__main__")
+sys.path[0], name = sys.argv[1:]
+del sys.argv[1:]
+runpy.run_path(f"{sys.path[0]}/{name}.py", run_name="__main__")
 """
 
 
