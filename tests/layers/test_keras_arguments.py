@@ -12,8 +12,8 @@ import pytest
 from lstmcore import layers
 
 CASES = json.loads((Path(__file__).parents[1] / "goldens" / "signatures.json").read_text(encoding="utf-8"))["cases"]
-# A tensor of a running graph: there is none here.
 TAKE_FEWER = ("Input", "InputLayer", "SpatialDropout1D", "ActivityRegularization")
+# A tensor of a running graph: there is none here.
 NOT_HERE = {"input_tensor", "tensor"}
 
 
