@@ -26,7 +26,7 @@ class Regularizer:
                 raise SpecError(f"{type(self).__name__}: {f.name} is {value!r}; expected a number >= 0")
 
     def lower(self, build: Builder, x: Value) -> Value:
-        """What a weight, or an output, adds to the loss, shape (). An output's is not divided by the batch size."""
+        """The formula's number for a weight or an output, shape (); an output's the layer divides by the batch size."""
         return self.penalty(Term(build, x)).value
 
     def penalty(self, x: Term) -> Term:
@@ -56,7 +56,7 @@ class L2(Regularizer):
 
 @dataclass(frozen=True)
 class L1L2(Regularizer):
-    """l1 Σ |w| + l2 Σ w². By name (``"l1_l2"``) both factors are 0.01, as in Keras."""
+    """l1 Σ |w| + l2 Σ w². By name (``"l1_l2"``) both factors are 0.01, as in Keras 2; Keras 3.15 has no such name."""
 
     l1: float = 0.0
     l2: float = 0.0

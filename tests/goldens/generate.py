@@ -48,6 +48,7 @@ LAYERS = (
         "Reshape",
         "Permute",
         "SpatialDropout1D",
+        "ActivityRegularization",
         "GaussianNoise",
         "GaussianDropout",
     ),
@@ -124,6 +125,7 @@ OPTIONS: dict[str, tuple[list[Any], list[dict[str, Any]]]] = {
     "Reshape": ([[2, -1]], [{"target_shape": [6]}]),
     "Permute": ([[2, 1]], [{"dims": [3, 1, 2]}]),
     "SpatialDropout1D": ([0.25], [{"seed": 3}]),
+    "ActivityRegularization": ([0.25], [{"l2": 0.5}]),
     "GaussianNoise": ([0.25], [{"seed": 3}]),
     "GaussianDropout": ([0.25], [{"seed": 3}]),
     "InputLayer": (
@@ -139,7 +141,11 @@ OPTIONS: dict[str, tuple[list[Any], list[dict[str, Any]]]] = {
     **AROUND,
 }
 # SimpleRNN of Keras 3.15 takes its activity_regularizer and drops it; ELU writes its config from the call
-WITHOUT = {"SimpleRNN": {"activity_regularizer"}, "ELU": {"autocast"}}
+WITHOUT = {
+    "SimpleRNN": {"activity_regularizer"},
+    "ActivityRegularization": {"activity_regularizer"},
+    "ELU": {"autocast"},
+}
 
 Recipe = list[list[Any]]
 X = ["Input", {"shape": [13, 5]}]

@@ -98,23 +98,13 @@ def _is_layer(cls: Any) -> bool:
 
 
 def model_of(case: Case) -> Any:
-    """The model on our side, with drawn weights that no two are alike of, and none negative where that would hurt."""
+    """The model on our side, with drawn weights no two of which are alike; variances stay positive."""
     lc.set_random_seed(1997)
     model = case.build(ours(), **case.options)
     drawn = np.random.default_rng(7)
-    model.set_weights(
-        [abs(w + 0.1 * drawn.normal(size=w.shape)) if _spread(w) else _moved(w, drawn) for w in model.get_weights()]
-    )
+    moved = [(w, w + 0.1 * drawn.normal(size=w.shape)) for w in model.get_weights()]
+    model.set_weights([np.abs(new) if (old == 1).all() else new for old, new in moved])
     return model
-
-
-def _spread(w: np.ndarray) -> bool:
-    """Whether it is a variance, or a factor: all ones."""
-    return bool((w == 1).all())
-
-
-def _moved(w: np.ndarray, drawn: np.random.Generator) -> np.ndarray:
-    return w + 0.1 * drawn.normal(size=w.shape)
 
 
 def judge(cases: Mapping[str, Case], folder: Path) -> dict[str, Outcome]:

@@ -163,6 +163,8 @@ def test_the_layer_has_the_config_of_keras() -> None:
     assert "activity_regularizer" not in layer.get_config()
     again = layers.deserialize(layers.serialize(layer))
     assert (again.l1, again.l2) == (0.1, 0.0)
+    with pytest.raises(SpecError, match="no option 'activity_regularizer'"):  # nor has Keras'
+        ActivityRegularization(activity_regularizer="l2")
 
 
 @pytest.mark.parametrize("stack", [False, True])

@@ -25,7 +25,7 @@ CASES = {
     "steps": Case(plain, [X], [Y], optimizer=sgd(RATE, use_ema=True, ema_momentum=0.5)),
     "fit": Case(plain, [X], [Y], optimizer=sgd(RATE, use_ema=True, ema_momentum=0.75), fit=EPOCHS),
     "overwritten": Case(
-        plain, [X], [Y], optimizer=sgd(RATE, use_ema=True, ema_momentum=0.75, ema_overwrite_frequency=2), fit=EPOCHS
+        plain, [X], [Y], optimizer=sgd(RATE, use_ema=True, ema_momentum=0.75, ema_overwrite_frequency=4), fit=EPOCHS
     ),
     "overwritten_steps": Case(
         plain, [X], [Y], optimizer=sgd(RATE, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3)
