@@ -1,7 +1,7 @@
 """Keras' losses, by Keras 3.15's names, options and formulas, as ops of a program: every engine computes them alike.
 
 `get` finds one by name, config or object; `resolve` also knows "crossentropy", which depends on shapes.
-Not here: CTC, and Keras' losses for images and embeddings.
+Not here: Keras' losses for images and embeddings.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from lstmcore.losses.crossentropy import (
     SparseCategoricalCrossentropy,
     logits_of,
 )
+from lstmcore.losses.ctc import CTC
 from lstmcore.losses.regression import (
     CategoricalHinge,
     CosineSimilarity,
@@ -35,6 +36,7 @@ from lstmcore.naming import snake
 from lstmcore.ops import Shape
 
 __all__ = [
+    "CTC",
     "LOSSES",
     "BinaryCrossentropy",
     "CategoricalCrossentropy",
@@ -61,6 +63,7 @@ __all__ = [
 
 _CLASSES: tuple[type[Loss], ...] = (
     BinaryCrossentropy,
+    CTC,
     CategoricalCrossentropy,
     CategoricalHinge,
     CosineSimilarity,

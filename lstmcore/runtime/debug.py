@@ -63,7 +63,8 @@ def _run(
     for choice in choose(backend, program, trainer.dtype, training=True):
         node = choice.node
         own = {port: tensors[path] for port, path in node.weights.items()}
-        outputs = choice.run(node.op, own, *(None if name is None else known[name] for name in node.inputs))
+        with np.errstate(all="ignore"):
+            outputs = choice.run(node.op, own, *(None if name is None else known[name] for name in node.inputs))
         inputs = [known[name] for name in node.inputs if name is not None and _is_float(program.values[name])]
         known.update(zip(node.outputs, outputs, strict=True))
         given = [np.asarray(backend.numpy(tensor)) for tensor in (*inputs, *own.values())]

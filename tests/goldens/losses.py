@@ -152,7 +152,22 @@ def losses() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
                     rows = [(r, w, m) for r in REDUCTIONS for w, m in around(shape[:-1])]
                 cases += [record(pool, kind, options, r, (shape, prediction, target, w, m)) for r, w, m in rows]
     found = {"losses": cases, "configs": list(configs()), "penalties": list(penalties(pool)), "names": names()}
+    found["ctc"] = list(ctc(pool))
     return found, pool.arrays
+
+
+def ctc(pool: Pool) -> Any:
+    """CTC of repeated, few, many and no labels; Keras on TensorFlow computes it in float32, whatever the dtype."""
+    target = np.array([[1, 2, 0, 0], [3, 3, 1, 0], [0, 0, 0, 0], [4, 1, 4, 2], [2, 2, 2, 0]], np.int32)
+    prediction = 2 * numbers((5, 6, 5), 11).astype(np.float64)
+    for reduction in REDUCTIONS:
+        for weight, _ in around((5,)):
+            arrays = {"prediction": prediction, "target": target, "weight": weights(weight, (5,)), "mask": None}
+            value, gradient = evaluated("CTC", {"reduction": reduction}, arrays)
+            keep = {name: None if array is None else pool.keep(array) for name, array in arrays.items()}
+            yield {"reduction": reduction, "weights": weight, **keep, "value": pool.keep(value)} | {
+                "gradient": pool.keep(gradient)
+            }
 
 
 def first(kind: str) -> tuple[str, str]:
@@ -161,8 +176,9 @@ def first(kind: str) -> tuple[str, str]:
 
 
 def configs() -> Any:
-    for kind, (options, _, _) in LOSSES.items():
-        for one in [*options, {"name": "mine", "reduction": "sum"}, {"reduction": None}]:
+    options = {kind: row[0] for kind, row in LOSSES.items()} | {"CTC": [{}]}
+    for kind in options:
+        for one in [*options[kind], {"name": "mine", "reduction": "sum"}, {"reduction": None}]:
             yield [kind, one, keras.losses.serialize(getattr(keras.losses, kind)(**one))]
 
 
@@ -170,8 +186,9 @@ def names() -> dict[str, str]:
     """name -> class or function that Keras finds by it."""
     table = keras.src.losses.ALL_OBJECTS_DICT
     found = {name: one.__name__ for name, one in table.items()}
-    functions = {keras.src.utils.naming.to_snake_case(kind) for kind in LOSSES}
-    return {name: one for name, one in found.items() if one in LOSSES or one in functions}
+    kinds = (*LOSSES, "CTC")
+    functions = {keras.src.utils.naming.to_snake_case(kind) for kind in kinds}
+    return {name: one for name, one in found.items() if one in kinds or one in functions}
 
 
 PENALTIES: list[tuple[str, dict[str, Any]]] = [
