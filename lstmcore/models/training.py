@@ -89,8 +89,8 @@ class TrainableModel(BaseModel):
         training = self._compiled()
         if not comes_in_batches(x):
             whole = self._batch(x, y, sample_weight, class_weight)
-            stream = training.random() if checked("fit", "shuffle", FLAG, shuffle) else None
-            return Arrays(whole, self._batch_size(batch_size, whole.size), stream)
+            shuffled = training.random if checked("fit", "shuffle", FLAG, shuffle) else None
+            return Arrays(whole, self._batch_size(batch_size, whole.size), shuffled)
         for name, given in (("y", y), ("sample_weight", sample_weight), ("batch_size", batch_size)):
             if given is not None:
                 raise InputError(f"{name} is given beside data that come in batches; a {type(x).__name__} yields all")
@@ -190,7 +190,7 @@ class TrainableModel(BaseModel):
         if not isinstance(source, Arrays):
             raise InputError("validation_split is for arrays; give validation_data")
         first, last = split(source.whole, share)
-        return Arrays(first, source.size, source.stream), Arrays(last, self._batch_size(size, last.size), None)
+        return Arrays(first, source.size, source.shuffled), Arrays(last, self._batch_size(size, last.size))
 
     def evaluate(
         self,
@@ -249,7 +249,7 @@ class TrainableModel(BaseModel):
 
         batch = self._batch(x, y, sample_weight)
         size = self._batch_size(batch.size, batch.size)
-        logs = evaluate_alone(self, Feed(Arrays(batch, size, None), None), 0, None, backend)
+        logs = evaluate_alone(self, Feed(Arrays(batch, size), None), 0, None, backend)
         return logs if return_dict else listed(logs)
 
 

@@ -109,7 +109,7 @@ def _cut(source: Source, settings: Settings) -> dict[str, Any]:
     """How the data are cut into steps: a run that goes on must cut them alike."""
     told: dict[str, Any] = {"steps_per_epoch": settings.steps}
     if isinstance(source, Arrays):
-        told |= {"samples": source.whole.size, "batch_size": source.size, "shuffle": source.stream is not None}
+        told |= {"samples": source.whole.size, "batch_size": source.size, "shuffle": source.shuffled is not None}
     return told
 
 

@@ -31,18 +31,24 @@ class Source(Protocol):
 
 
 class Arrays:
-    """Whole arrays in batches of ``size``, the last one perhaps smaller; each pass in its order where shuffled."""
+    """Whole arrays in batches of ``size``, the last one perhaps smaller.
+
+    ``shuffled`` gives the random numbers of each pass' order, and is asked anew for each: a checkpoint that is loaded
+    in between has others. None: the samples stay in their order.
+    """
 
     replays = True
 
-    def __init__(self, whole: Batch, size: int, stream: Stream | None) -> None:
+    def __init__(self, whole: Batch, size: int, shuffled: Callable[[], Stream] | None = None) -> None:
         self.whole = whole
         self.size = size
-        self.stream = stream
+        self.shuffled = shuffled
         self.batches: int | None = -(-whole.size // size)
 
     def passing(self, number: int, skip: int, limit: int | None) -> Iterator[Batch]:
-        order = None if self.stream is None else self.stream.child("epoch", number).permutation(self.whole.size)
+        order = None
+        if self.shuffled is not None:
+            order = self.shuffled().child("epoch", number).permutation(self.whole.size)
         for start in range(skip * self.size, self.whole.size, self.size):
             rows = slice(start, start + self.size)
             yield self.whole.take(rows if order is None else order[rows])
