@@ -137,10 +137,10 @@ class Feed:
     An epoch is a pass over the data, or ``steps`` batches: these go on from pass to pass.
     """
 
-    def __init__(self, source: Source, steps: int | None, position: Position | None = None) -> None:
+    def __init__(self, source: Source, steps: int | None) -> None:
         self.source = source
         self.steps = steps
-        self.position = Position() if position is None else position
+        self.position = Position()
         self.ended = False  # the data ended where more were expected
         self._open: Iterator[Batch] | None = None
         self._begun = False
@@ -179,6 +179,11 @@ class Feed:
         """The pass is over; the next begins."""
         self.close()
         self.position = replace(self.position, passes=self.position.passes + 1, offset=0)
+
+    def rewind(self) -> None:
+        """Begins anew, where the data can; others go on."""
+        if self.source.replays:
+            self.position = Position()
 
     def close(self) -> None:
         """Lets go of the data. The place in them stays."""

@@ -28,12 +28,14 @@ Array = NDArray[Any]
 class Position:
     """Where in the data training is: ``passes`` over them before this one, ``offset`` batches into it.
 
-    ``consumed`` counts all batches: an iterator that cannot start anew goes on after so many.
+    ``consumed`` counts all batches: an iterator that cannot start anew goes on after so many. ``validated`` counts
+    those of the validation, for one such.
     """
 
     passes: int = 0
     offset: int = 0
     consumed: int = 0
+    validated: int = 0
 
 
 @dataclass
