@@ -202,21 +202,21 @@ def _told(file: WeightFile) -> dict[str, Any]:
 
 def _check(told: Mapping[str, Any]) -> None:
     """Raises one of _UNFIT where something is not of its kind; all digests held, so this is no accident."""
+    for name in ("position", "compiled", "data", "callbacks"):
+        if type(told[name]) is not dict:
+            raise ValueError(f"{name} is {told[name]!r}")
+    if set(told["position"]) != set(asdict(Position())):
+        raise ValueError(f"position is {told['position']}")
     numbers = {name: told[name] for name in ("step", "epoch", "done")} | told["position"]
     for name, number in numbers.items():
         if type(number) is not int or not 0 <= number < _MANY:
-            raise ValueError(f"{name} is {number!r}")
-    if set(told["position"]) != set(asdict(Position())):
-        raise ValueError(f"the position is {told['position']}")
+            raise ValueError(f"{name} is {number!r:.40}")
     _stream(told)
     rate = told["learning_rate"]
     if rate is not None and (type(rate) not in (int, float) or not 0 <= rate < math.inf):
         raise ValueError(f"learning_rate is {rate!r}")
     if type(told["stopped"]) is not bool:
         raise ValueError(f"stopped is {told['stopped']!r}")
-    for name in ("compiled", "data", "callbacks"):
-        if type(told[name]) is not dict:
-            raise ValueError(f"{name} is {told[name]!r}")
 
 
 def _stream(told: Mapping[str, Any]) -> Stream:

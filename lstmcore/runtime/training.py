@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lstmcore import losses, metrics, optimizers, plugins, tree
 from lstmcore.errors import SpecError, near
 from lstmcore.optimizers import Optimizer
+from lstmcore.optimizers.schedules import LearningRateSchedule
 from lstmcore.random import Stream, next_stream
 from lstmcore.runtime.data import Batch
 from lstmcore.runtime.objective import Goal, Objective, objective
@@ -90,7 +91,7 @@ def compiled(
         for given, what in ((metrics, "metrics"), (weighted_metrics, "weighted_metrics"))
     )
     description = {
-        "optimizer": _described(rule, optimizers.serialize),
+        "optimizer": _described_rule(rule),
         "losses": [_described(goal.loss, losses.serialize) for goal in made],
         "loss_weights": [goal.weight for goal in made],
         "metrics": [[_described(entry, _metric) for entry in entries] for entries in plain],
@@ -101,6 +102,15 @@ def compiled(
 
 def _metric(entry: Any) -> Any:
     return entry if isinstance(entry, str) else metrics.serialize(metrics.get(entry))
+
+
+def _described_rule(rule: Optimizer) -> Any:
+    """Its config; where the learning rate is a function of the user's own, with the name of that."""
+    rate = rule.learning_rate
+    if not callable(rate) or isinstance(rate, LearningRateSchedule):
+        return optimizers.serialize(rule)
+    name = getattr(rate, "__qualname__", type(rate).__qualname__)
+    return {**optimizers.serialize(rule.with_learning_rate(0.0)), "learning_rate": f"the function {name}"}
 
 
 def _described(entry: Any, serialize: Any) -> Any:
