@@ -78,6 +78,7 @@ def kill(directory: Path, options: argparse.Namespace) -> int:
         except FileError as error:
             unloadable += 1
             print(error, file=sys.stderr)
+            shutil.rmtree(run)
     print(
         f"{kills} kills, {inside} of them within a write of {len(expected) / 1e6:.1f} MB: {unloadable} checkpoints "
         f"unloadable; {ended} trainings ended, {other} with other bytes than the one left alone; "

@@ -277,6 +277,7 @@ class _One:
     """A single batch as a source."""
 
     replays = True
+    endless = False
     batches: int | None = 1
 
     def __init__(self, batch: Batch) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, Protocol
 
+from lstmcore.errors import InputError
 from lstmcore.random import Stream
 from lstmcore.runtime.data import Batch
 from lstmcore.runtime.training import Position
@@ -20,11 +21,13 @@ PATIENCE = 5.0  # seconds to wait, at the end, for a batch that nobody needs any
 class Source(Protocol):
     """Data that can be passed over, batch by batch.
 
-    ``batches`` is how many a pass has, None where only the end tells; ``replays``: whether a pass can start anew.
+    ``batches`` is how many a pass has, None where only the end tells; ``replays``: whether a pass can start anew;
+    ``endless``: whether it says that a pass has no end.
     """
 
     batches: int | None
     replays: bool
+    endless: bool
 
     def passing(self, number: int, skip: int, limit: int | None) -> Iterator[Batch]:
         """Pass ``number`` from its batch ``skip`` on; no more than ``limit`` will be asked for."""
@@ -38,6 +41,7 @@ class Arrays:
     """
 
     replays = True
+    endless = False
 
     def __init__(self, whole: Batch, size: int, shuffled: Callable[[], Stream] | None = None) -> None:
         self.whole = whole
@@ -57,18 +61,29 @@ class Arrays:
 class Batches:
     """What yields batches by itself, and is asked for them in a thread, a few ahead.
 
-    An object with ``__len__`` and ``__getitem__`` alone is read by index. An iterator cannot start anew.
+    An object with ``__len__`` and ``__getitem__`` alone is read by index. An iterator cannot start anew. Where there
+    are ``on_epoch_begin`` and ``on_epoch_end``, as a PyDataset of Keras has, they are called around each pass.
     """
 
     def __init__(self, data: Any, read: Callable[[Any], Batch]) -> None:
+        self.source = data
         self.data = data if isinstance(data, Iterable) else _Indexed(data)
         self.read = read
         self.replays = not hasattr(self.data, "__next__")
         self.batches: int | None = _length(self.data)
+        self.endless = self.batches is None and _cardinality(self.data) == -1
 
     def passing(self, number: int, skip: int, limit: int | None) -> Iterator[Batch]:
-        elements = islice(iter(self.data), skip, None if limit is None else skip + limit)
+        elements = islice(self._pass(), skip, None if limit is None else skip + limit)
         return ahead(map(self.read, elements))
+
+    def _pass(self) -> Iterator[Any]:
+        if self.replays:
+            _tell(self.source, "on_epoch_begin")
+        for element in self.data:  # "yield from" would close the user's generator when this one is closed
+            yield element  # noqa: UP028
+        if self.replays:
+            _tell(self.source, "on_epoch_end")
 
 
 class _Indexed:
@@ -91,6 +106,18 @@ def _length(data: Any) -> int | None:
     except TypeError:
         return None
     return count if count >= 0 else None
+
+
+def _cardinality(data: Any) -> int | None:
+    """What a data set of TensorFlow says of its length: -1 where it has no end."""
+    cardinality = getattr(data, "cardinality", None)
+    return int(cardinality()) if callable(cardinality) else None
+
+
+def _tell(data: Any, hook: str) -> None:
+    method = getattr(data, hook, None)
+    if callable(method):
+        method()
 
 
 def ahead(items: Iterator[Batch]) -> Iterator[Batch]:
@@ -138,6 +165,10 @@ class Feed:
     """
 
     def __init__(self, source: Source, steps: int | None) -> None:
+        if source.endless and steps is None:
+            raise InputError(
+                "the data set repeats for ever; give the number of batches: steps_per_epoch, validation_steps or steps"
+            )
         self.source = source
         self.steps = steps
         self.position = Position()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lstmcore import losses, metrics, optimizers, plugins, tree
 from lstmcore.errors import SpecError, near
+from lstmcore.ops import Shape
 from lstmcore.optimizers import Optimizer
 from lstmcore.optimizers.schedules import LearningRateSchedule
 from lstmcore.random import Stream, next_stream
@@ -60,14 +61,19 @@ class Training:
         """Copies share nothing that an engine compiled."""
         return {**self.__dict__, "trainers": {}, "testers": {}}
 
-    def classes(self, model: BaseModel) -> list[int | None]:
+    def classes(self, model: BaseModel) -> dict[str, int | None]:
         """For each output that has a loss, how many classes its targets number; None where they are any numbers."""
-        found: list[int | None] = []
-        for goal, name in zip(self.goals, model.program.outputs, strict=True):
+        found: dict[str, int | None] = {}
+        for goal, name, value in zip(self.goals, model.output_names, model.program.outputs, strict=True):
             if goal.loss is not None:
                 numbered = goal.loss.targets == "int" and getattr(goal.loss, "ignore_class", None) is None
-                found.append(model.program.values[name].shape[-1] if numbered else None)
+                found[name] = model.program.values[value].shape[-1] if numbered else None
         return found
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the first output that has a loss has targets that are numbers of classes."""
+        return next(goal.loss.targets == "int" for goal in self.goals if goal.loss is not None)
 
     def random(self) -> Stream:
         """The stream of this training's shuffles and noise."""
@@ -204,15 +210,25 @@ def _listed(given: Any) -> list[Any]:
     return [] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
 
 
-def _key(batch: Batch) -> tuple[Any, ...]:
-    arrays = [*batch.targets, *batch.weights]
-    return tuple(None if a is None else (a.shape[1:], a.dtype.kind) for a in arrays)
+def _key(model: BaseModel, training: Training, batch: Batch) -> tuple[Any, ...]:
+    """Alike for batches that one objective fits: of any size, and any length where the output has any."""
+    shapes = [
+        model.program.values[name].shape
+        for goal, name in zip(training.goals, model.program.outputs, strict=True)
+        if goal.loss is not None
+    ]
+    pairs = [*zip(batch.targets, shapes, strict=True), *zip(batch.weights, shapes, strict=True)]
+    return tuple(None if array is None else (_fixed(array, shape), array.dtype.kind) for array, shape in pairs)
+
+
+def _fixed(array: Array, like: Shape) -> Shape:
+    return tuple(None if k < len(like) and like[k] is None else n for k, n in enumerate(array.shape) if k)
 
 
 def trainer(model: BaseModel, training: Training, batch: Batch, backend: BackendName) -> Trainer:
     """The step for batches like this one on a backend; its weights and slots are yet to be loaded."""
     engine = plugins.get(backend)
-    key = (engine.name, engine.device, model.dtype, _key(batch))
+    key = (engine.name, engine.device, model.dtype, _key(model, training, batch))
     found = training.trainers.get(key)
     if found is None or found.backend is not engine:
         goal = objective(model, training.goals, batch.targets, batch.weights, training=True)
@@ -237,7 +253,7 @@ def _check_once(model: BaseModel, paths: Sequence[str]) -> None:
 def tester(model: BaseModel, training: Training, batch: Batch, backend: BackendName) -> tuple[Objective, Session]:
     """The objective without noise and gradients, with the weights in place."""
     engine = plugins.get(backend)
-    key = (engine.name, engine.device, model.dtype, _key(batch))
+    key = (engine.name, engine.device, model.dtype, _key(model, training, batch))
     found = training.testers.get(key)
     if found is None or found[1].backend is not engine:
         goal = objective(model, training.goals, batch.targets, batch.weights, training=False)
