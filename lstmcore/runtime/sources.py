@@ -80,8 +80,8 @@ class Batches:
     def _pass(self) -> Iterator[Any]:
         if self.replays:
             _tell(self.source, "on_epoch_begin")
-        for element in self.data:  # "yield from" would close the user's generator when this one is closed
-            yield element  # noqa: UP028
+        for element in self.data:  # noqa: UP028  "yield from" would close the user's generator with this one
+            yield element
         if self.replays:
             _tell(self.source, "on_epoch_end")
 

@@ -203,8 +203,8 @@ LABELS = RNG.integers(0, 3, 10)
 STEPS = RNG.integers(0, 3, (10, 4))
 TWO = (LABELS > 0).astype(int)
 ONE_HOT = np.eye(3)[LABELS]
-CLASSES = {0: 0.5, 2: 3.0}
-SHARE = np.array([0.5, 1.0, 3.0])
+CLASSES = {0: 0.3, 2: 3.1}
+SHARE = np.array([0.3, 1.0, 3.1])
 
 
 @pytest.mark.parametrize(
