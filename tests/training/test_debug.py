@@ -78,7 +78,18 @@ def test_a_weight_that_was_no_number_before(backend: str) -> None:
     weights[0][2] = np.nan
     model.set_weights(weights)
     error = told(model, backend, ids)
-    assert "'table' (its op " in error and "was given nan" in error
+    assert error == "step 0: weight 'table/embeddings' holds nan (at (2, 0), 3 of 15 numbers) before the step"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_state_that_was_no_number_before(backend: str) -> None:
+    lc.set_random_seed(3)
+    model = Sequential([Input(batch_shape=(4, 4, 3)), GRU(3, stateful=True, name="gru"), Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    model.states = {name: np.full_like(state, np.nan) for name, state in model.states.items()}
+    error = told(model, backend)
+    assert error.startswith("step 3: 'gru' (its op Gru) was given nan")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
