@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lstmcore.errors import SpecError
 from lstmcore.optimizers.checks import Kind
 
@@ -81,7 +84,7 @@ class Callback:
         Raises:
             SpecError: the state is not this callback's.
         """
-        check_state(self, state, ())
+        check_state(self, state, {})
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Training begins."""
@@ -144,13 +147,18 @@ def _overrides(callback: Callback, hook: str) -> bool:
     return getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)
 
 
-def check_state(callback: Callback, state: Mapping[str, Any], expected: tuple[str, ...]) -> None:
-    """SpecError where ``state`` does not hold just these names."""
+def check_state(callback: Callback, state: Mapping[str, Any], expected: Mapping[str, Kind]) -> None:
+    """SpecError where ``state`` does not hold just these names, each for something of its kind."""
+    name = type(callback).__name__
     if set(state) != set(expected):
-        name = type(callback).__name__
         known = ", ".join(expected) or "nothing"
         given = ", ".join(map(str, state)) or "nothing"
         raise SpecError(f"{name}: the state given holds {given}; this callback keeps {known}")
+    for key, kind in expected.items():
+        try:
+            kind.read(state[key])
+        except ValueError:
+            raise SpecError(f"{name}: the state given has {state[key]!r} as {key}; expected {kind.expected}") from None
 
 
 def read(callback: object, name: str, kind: Kind, value: Any) -> Any:
@@ -167,7 +175,28 @@ def _not_negative(value: Any) -> int:
     return int(value)
 
 
+def _any_float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError
+    return value
+
+
+def _array(value: Any) -> NDArray[Any]:
+    if not isinstance(value, np.ndarray):
+        raise ValueError
+    return value
+
+
+def _arrays(value: Any) -> dict[str, NDArray[Any]]:
+    if not isinstance(value, Mapping):
+        raise ValueError
+    return {name: _array(array) for name, array in value.items()}
+
+
 COUNT = Kind("an integer >= 0", _not_negative)
+VALUE = Kind("a number, or infinity", _any_float)
+ARRAY = Kind("an array", _array)
+ARRAYS = Kind("arrays by name", _arrays)
 
 
 def say(text: str) -> None:

@@ -9,9 +9,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lstmcore.callbacks.base import Callback, Logs, State, check_state, read
+from lstmcore.callbacks.base import COUNT, Callback, Logs, State, check_state, read
 from lstmcore.errors import FileError
-from lstmcore.optimizers.checks import FLAG, Kind
+from lstmcore.optimizers.checks import FLAG, Kind, optional
 from lstmcore.storage.atomic import replacing
 
 
@@ -80,7 +80,7 @@ class CSVLogger(Callback):
         return {"start": len(self._earlier()) if self._start is None else self._start}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        check_state(self, state, ("start",))
+        check_state(self, state, {"start": optional(COUNT)})
         self._start = state["start"]
 
     def _row(self, values: Sequence[Any]) -> str:

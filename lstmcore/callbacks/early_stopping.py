@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lstmcore.callbacks.base import COUNT, Logs, State, check_state, read, say
+from lstmcore.callbacks.base import ARRAYS, COUNT, VALUE, Logs, State, check_state, read, say
 from lstmcore.callbacks.monitor import Monitor
 from lstmcore.errors import SpecError
 from lstmcore.optimizers.checks import FLAG, NUMBER, optional
 
-_KEPT = ("wait", "best", "best_epoch", "stopped_epoch", "best_weights")
+_KEPT = {
+    "wait": COUNT,
+    "best": optional(VALUE),
+    "best_epoch": COUNT,
+    "stopped_epoch": COUNT,
+    "best_weights": optional(ARRAYS),
+}
 
 
 class EarlyStopping(Monitor):
@@ -101,7 +107,8 @@ class EarlyStopping(Monitor):
     def restore(self, state: Mapping[str, Any]) -> None:
         check_state(self, state, _KEPT)
         weights = state["best_weights"]
-        if weights is not None and set(weights) != set(self.model.weights):
+        shapes = {path: array.shape for path, array in self.model.weights.items()}
+        if weights is not None and {path: array.shape for path, array in weights.items()} != shapes:
             raise SpecError(f"EarlyStopping: the state given holds the weights of another model: {', '.join(weights)}")
         for name in _KEPT:
             setattr(self, name, state[name])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstmcore.callbacks.base import Callback, Logs, State, check_state
+from lstmcore.callbacks.base import ARRAY, ARRAYS, Callback, Logs, State, check_state
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,9 +51,9 @@ class History(Callback):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        check_state(self, state, ("epoch", "history", "epochs"))
+        check_state(self, state, {"epoch": ARRAY, "history": ARRAYS, "epochs": ARRAYS})
         self.epoch = [int(epoch) for epoch in state["epoch"]]
-        self.history = {name: [float(v) for v in values] for name, values in state["history"].items()}
+        self.history = {name: values.tolist() for name, values in state["history"].items()}
         self._epochs = {name: [int(e) for e in epochs] for name, epochs in state["epochs"].items()}
 
     def plot(

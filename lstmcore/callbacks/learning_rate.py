@@ -7,12 +7,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lstmcore.callbacks.base import COUNT, Callback, Logs, State, check_state, read, say
+from lstmcore.callbacks.base import COUNT, VALUE, Callback, Logs, State, check_state, read, say
 from lstmcore.callbacks.monitor import Monitor
 from lstmcore.errors import SpecError
-from lstmcore.optimizers.checks import BELOW_ONE, NOT_NEGATIVE
+from lstmcore.optimizers.checks import BELOW_ONE, NOT_NEGATIVE, optional
 
-_KEPT = ("wait", "best", "cooldown_counter")
+_KEPT = {"wait": COUNT, "best": optional(VALUE), "cooldown_counter": COUNT}
 
 
 def check_settable(callback: Callback) -> None:

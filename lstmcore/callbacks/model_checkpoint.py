@@ -7,14 +7,14 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-from lstmcore.callbacks.base import Logs, State, check_state, read, say
+from lstmcore.callbacks.base import COUNT, VALUE, Logs, State, check_state, read, say
 from lstmcore.callbacks.monitor import Monitor
 from lstmcore.errors import SpecError
 from lstmcore.optimizers.checks import FLAG, FROM_ONE, NUMBER, Kind, optional
 
 SUFFIX = ".safetensors"
 FOREIGN = (".weights.h5", ".keras", ".h5", ".ckpt", ".pt", ".pth")
-_KEPT = ("best", "batches", "last_batch", "epoch")
+_KEPT = {"best": optional(VALUE), "batches": COUNT, "last_batch": optional(COUNT), "epoch": COUNT}
 FREQUENCY = Kind(
     "'epoch' or a number of batches", lambda value: value if value == "epoch" else int(FROM_ONE.read(value))
 )

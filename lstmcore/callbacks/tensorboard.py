@@ -18,7 +18,7 @@ FREQUENCY = Kind(
     lambda value: value if value == "epoch" else 1 if value == "batch" else int(FROM_ONE.read(value)),
 )
 _REFUSED = ("write_images", "profile_batch", "embeddings_freq", "embeddings_metadata")
-_KEPT = ("batches", "evaluated")
+_KEPT = {"batches": COUNT, "evaluated": COUNT}
 
 
 class TensorBoard(Callback):

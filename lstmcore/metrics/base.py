@@ -54,7 +54,7 @@ class Metric:
         expected = {name: array.shape for name, array in self._state.items()}
         if shapes != expected:
             raise InputError(f"metric {self.name!r}: the state given has shapes {shapes}; expected {expected}")
-        self._state = given
+        self._state = {name: given[name] for name in expected}  # in their order, whatever that of ``arrays``
 
     def expect(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Makes ready for a state of these shapes, where those depend on the data."""

@@ -107,13 +107,20 @@ class TrainableModel(BaseModel):
         return x if batches is not x else itertools.chain([] if first is None else [first], x)
 
     def _batch(self, x: Any, y: Any, sample_weight: Any, class_weight: Any = None) -> Batch:
-        from lstmcore.runtime.data import class_weights, comes_in_batches, read
+        from lstmcore.runtime.data import comes_in_batches, read
 
         if comes_in_batches(x):
             raise InputError(f"the data are a {type(x).__name__}; expected arrays")
         self._ready_for(x)
         batch = read(self, x, y, sample_weight, self._compiled().classes(self), self.dtype)
-        return batch if class_weight is None else class_weights(batch, class_weight)
+        return self._weighted(batch, class_weight)
+
+    def _weighted(self, batch: Batch, class_weight: Any) -> Batch:
+        from lstmcore.runtime.data import class_weights
+
+        if class_weight is None:
+            return batch
+        return class_weights(batch, class_weight, self._compiled().numbered, self.dtype)
 
     def _source(
         self, x: Any, y: Any, sample_weight: Any, class_weight: Any, batch_size: int | None, shuffle: bool
@@ -126,8 +133,8 @@ class TrainableModel(BaseModel):
         training = self._compiled()
         if not comes_in_batches(x):
             whole = self._batch(x, y, sample_weight, class_weight)
-            stream = training.random() if checked("fit", "shuffle", FLAG, shuffle) else None
-            return Arrays(whole, self._batch_size(batch_size, whole.size), stream)
+            shuffled = training.random if checked("fit", "shuffle", FLAG, shuffle) else None
+            return Arrays(whole, self._batch_size(batch_size, whole.size), shuffled)
         for name, given in (("y", y), ("sample_weight", sample_weight), ("batch_size", batch_size)):
             if given is not None:
                 raise InputError(f"{name} is given beside data that come in batches; a {type(x).__name__} yields all")
@@ -182,13 +189,14 @@ class TrainableModel(BaseModel):
 
         if validation_split and validation_data is not None:
             raise InputError("validation_data and validation_split are both given; give one")
-        source = self._source(x, y, sample_weight, class_weight, batch_size, shuffle)
-        size = batch_size if validation_batch_size is None else validation_batch_size
+        # Of data that are split, those held back are not weighted by class, as in Keras.
+        source = self._source(x, y, sample_weight, None if validation_split else class_weight, batch_size, shuffle)
         held: Any = None
         if validation_data is not None:
-            held = self._held(validation_data, size)
+            held = self._held(validation_data, validation_batch_size, batch_size)
         elif validation_split:
-            source, held = self._split(source, validation_split, size)
+            size = batch_size if validation_batch_size is None else validation_batch_size
+            source, held = self._split(source, validation_split, size, class_weight)
         self.history = fit(
             self,
             source,
@@ -209,25 +217,27 @@ class TrainableModel(BaseModel):
         )
         return self.history
 
-    def _held(self, given: Any, size: int | None) -> Arrays | Batches:
+    def _held(self, given: Any, own_size: int | None, size: int | None) -> Arrays | Batches:
         """The validation data as batches in their order."""
         from lstmcore.runtime.data import comes_in_batches
 
         if comes_in_batches(given):
-            return self._source(given, None, None, None, None, False)
+            return self._source(given, None, None, None, own_size, False)
         if not isinstance(given, (list, tuple)) or len(given) not in (2, 3):
             raise InputError("validation_data is (x, y), (x, y, sample_weight), or yields batches")
         x, y, *weights = given
-        return self._source(x, y, weights[0] if weights else None, None, size, False)
+        return self._source(x, y, weights[0] if weights else None, None, size if own_size is None else own_size, False)
 
-    def _split(self, source: Any, share: float, size: int | None) -> tuple[Arrays, Arrays]:
+    def _split(self, source: Any, share: float, size: int | None, class_weight: Any) -> tuple[Arrays, Arrays]:
         from lstmcore.runtime.data import split
         from lstmcore.runtime.sources import Arrays
 
         if not isinstance(source, Arrays):
             raise InputError("validation_split is for arrays; give validation_data")
         first, last = split(source.whole, share)
-        return Arrays(first, source.size, source.stream), Arrays(last, self._batch_size(size, last.size), None)
+        self._batch_size(None, first.size)  # a model of a fixed batch size takes whole batches alone
+        first = self._weighted(first, class_weight)
+        return Arrays(first, source.size, source.shuffled), Arrays(last, self._batch_size(size, last.size))
 
     def evaluate(
         self,
@@ -286,7 +296,7 @@ class TrainableModel(BaseModel):
 
         batch = self._batch(x, y, sample_weight)
         size = self._batch_size(batch.size, batch.size)
-        logs = evaluate_alone(self, Feed(Arrays(batch, size, None), None), 0, None, backend)
+        logs = evaluate_alone(self, Feed(Arrays(batch, size), None), 0, None, backend)
         return logs if return_dict else listed(logs)
 
 

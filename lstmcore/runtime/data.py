@@ -41,23 +41,23 @@ class Batch:
         )
 
 
-def read(model: BaseModel, x: Any, y: Any, sample_weight: Any, classes: Sequence[int | None], dtype: str) -> Batch:
+def read(model: BaseModel, x: Any, y: Any, sample_weight: Any, classes: Mapping[str, int | None], dtype: str) -> Batch:
     """All data as one batch, checked; InputError for what does not fit together.
 
-    ``classes`` has an entry for each output that is trained on: how many classes its targets number, or None
-    where they are any numbers.
+    ``classes`` says for each output that is trained on how many classes its targets number, or None where they are
+    any numbers.
     """
-    outputs = len(classes)
+    trained = list(classes)
     inputs = feed(model.program, model._by_input(x), dtype)
     samples = next(iter(inputs.values())).shape[0]
-    targets = [_numbers(entry, f"target {k}", dtype) for k, entry in enumerate(_each(model, y, outputs, "targets"))]
+    targets = [_numbers(entry, f"target {k}", dtype) for k, entry in enumerate(_each(model, y, trained, "targets"))]
     targets = [
         array if count is None else _numbered(array, f"target {k}", count)
-        for k, (array, count) in enumerate(zip(targets, classes, strict=True))
+        for k, (array, count) in enumerate(zip(targets, classes.values(), strict=True))
     ]
-    weights: list[Array | None] = [None] * outputs
+    weights: list[Array | None] = [None] * len(trained)
     if sample_weight is not None:
-        given = _each(model, sample_weight, outputs, "sample weights")
+        given = _each(model, sample_weight, trained, "sample weights")
         weights = [None if w is None else _weights(w, k, dtype) for k, w in enumerate(given)]
     for what, arrays in (("targets", targets), ("sample weights", [w for w in weights if w is not None])):
         for k, array in enumerate(arrays):
@@ -66,21 +66,40 @@ def read(model: BaseModel, x: Any, y: Any, sample_weight: Any, classes: Sequence
     return Batch(inputs, targets, weights)
 
 
-def _each(model: BaseModel, given: Any, outputs: int, what: str) -> list[Any]:
-    """One entry for each output."""
-    if outputs == 1 and not isinstance(given, Mapping):
-        alone = isinstance(given, (list, tuple)) and len(given) == 1 and isinstance(given[0], np.ndarray)
-        return [given[0] if alone else given]
+def _each(model: BaseModel, given: Any, trained: Sequence[str], what: str) -> list[Any]:
+    """One entry for each output that is trained on; those of the others are left out."""
+    names = model.output_names
     if isinstance(given, Mapping):
-        names = model.output_names
-        if set(given) == set(names):
-            return [given[name] for name in names]
-        entries = list(tree.leaves(given))
-    else:
-        entries = list(given) if isinstance(given, (list, tuple)) else [given]
-    if len(entries) != outputs:
-        raise InputError(f"{len(entries)} {what} given; the model trains on {outputs}: {', '.join(model.output_names)}")
-    return entries
+        entries = _named(model, given, what)
+        if not set(trained) <= set(entries):
+            raise InputError(f"{what} given for {_listed(entries)}; the model trains on {_listed(trained)}")
+        return [entries[name] for name in trained]
+    if isinstance(given, (list, tuple)):
+        if len(names) == 1:
+            alone = len(given) == 1 and hasattr(given[0], "__array__") and np.ndim(given[0]) > 0
+            return [given[0] if alone else given]
+        if len(given) == len(names):
+            return [entry for name, entry in zip(names, given, strict=True) if name in trained]
+        if len(given) == len(trained) > 1:
+            return list(given)
+    if len(trained) > 1:
+        count = len(given) if isinstance(given, (list, tuple)) else 1
+        raise InputError(f"{count} {what} given; the model trains on {len(trained)}: {_listed(trained)}")
+    return [given]
+
+
+def _named(model: BaseModel, given: Mapping[Any, Any], what: str) -> dict[str, Any]:
+    """By the outputs' names; given by these, or in the structure of dicts that the model returns."""
+    names = model.output_names
+    if set(given) <= set(names):
+        return dict(given)
+    if not tree.alike(model.arrange(names), given):
+        raise InputError(f"{what} given for {_listed(map(str, given))}; the model's outputs are {_listed(names)}")
+    return dict(zip(names, tree.leaves(given), strict=True))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "nothing"
 
 
 def _numbers(given: Any, what: str, dtype: str) -> Array:
@@ -91,7 +110,13 @@ def _numbers(given: Any, what: str, dtype: str) -> Array:
         raise InputError(
             f"{what} is {array.dtype} of shape {array.shape}; expected an array of numbers, a row a sample"
         )
-    return np.ascontiguousarray(array, np.dtype(dtype) if array.dtype.kind == "f" else np.int32)
+    if array.dtype.kind != "f" and int(array.min(initial=0)) >= -(2**31) and int(array.max(initial=0)) < 2**31:
+        return np.ascontiguousarray(array, np.int32)
+    with np.errstate(over="ignore"):
+        cast = np.ascontiguousarray(array, np.dtype(dtype))
+    if np.isinf(cast).sum() > np.isinf(array).sum():
+        raise InputError(f"{what} holds numbers that {dtype} cannot; scale them, or build layers with dtype='float64'")
+    return cast
 
 
 def _numbered(array: Array, what: str, count: int) -> Array:
@@ -113,11 +138,11 @@ def _weights(given: Any, k: int, dtype: str) -> Array:
     return np.ascontiguousarray(array, np.dtype(dtype))
 
 
-def class_weights(batch: Batch, given: Any) -> Batch:
+def class_weights(batch: Batch, given: Any, numbered: bool, dtype: str) -> Batch:
     """The batch with a weight for each sample, or step, by its class; a class that ``given`` does not name has 1.
 
-    Classes are the targets themselves where they are integers, else the largest of a row (one-hot), or 0 and 1 in
-    a row of one. InputError where there are several outputs, or sample weights too.
+    Classes are the targets themselves where the loss takes them ``numbered``. Else each is the largest of a row
+    (one-hot), or 0 and 1 in a row of one. InputError where there are several outputs, or sample weights too.
     """
     if not isinstance(given, Mapping) or not all(isinstance(n, (int, np.integer)) for n in given):
         raise InputError(f"class_weight is {given!r}; expected a dict from class numbers to weights")
@@ -126,9 +151,10 @@ def class_weights(batch: Batch, given: Any) -> Batch:
     if batch.weights[0] is not None:
         raise InputError("class_weight and sample_weight are both given; multiply them into sample_weight")
     y = batch.targets[0]
-    labels = y if y.dtype.kind != "f" else y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else np.rint(y)
+    rows = y.ndim > 1 and y.shape[-1] > 1
+    labels = y if numbered else y.argmax(-1) if rows else np.rint(y)
     labels = labels[..., 0] if y.ndim > 1 and y.shape[-1] == 1 else labels
-    weights = np.ones(labels.shape, next((a.dtype for a in batch.inputs.values() if a.dtype.kind == "f"), np.float32))
+    weights = np.ones(labels.shape, dtype)
     for number, weight in given.items():
         weights[labels == number] = weight
     return Batch(batch.inputs, batch.targets, [weights])

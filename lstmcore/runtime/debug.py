@@ -32,11 +32,14 @@ def check(
     stream: Stream,
     made: Mapping[str, Array],
 ) -> None:
-    """TrainingError where the step made a loss or a weight that is not finite; it names where that began."""
+    """TrainingError where something in the step, or before it, is not finite; it names where that began."""
     where = f"step {number}"
     for name, array in values.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise TrainingError(f"{where}: {name!r} holds {_told(array)} before any layer has seen it")
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise TrainingError(f"{where}: weight {name!r} holds {_told(array)} before the step")
     if not np.isfinite(made[trainer.objective.loss]):
         given = trainer.given(values, carries, stream)
         for node, inputs, output in _run(trainer, weights, given):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,15 +73,19 @@ def fit(
     everyone = CallbackList([*watching, ProgbarLogger(), history], model)
     if settings.checkpoint is not None:
         checkpoint = Checkpoint(settings.checkpoint, settings.save_every, _cut(source, settings))
+    feed, validation = Feed(source, settings.steps), None if held is None else Feed(held, settings.validation_steps)
     resumed = None if checkpoint is None else checkpoint.load(model, training, everyone)
     start = resumed or start
-    if training.stopping and start.epoch < settings.epochs:
+    ended = start.epoch + (start.done > 0)
+    if training.stopping and ended < settings.epochs:
         warnings.warn(
-            f"the training in {settings.checkpoint} was stopped by a callback after {start.epoch} epochs, and is not "
+            f"the training in {settings.checkpoint} was stopped by a callback after {ended} epochs, and is not "
             "taken up; to go on, give another directory",
             stacklevel=3,
         )
-    feed = Feed(source, settings.steps, training.position)
+    feed.position = training.position
+    if validation is not None:
+        validation.position = Position(consumed=training.position.validated)
     everyone.set_params(
         {
             "epochs": settings.epochs,
@@ -91,17 +95,12 @@ def fit(
             "resumed": resumed is not None,
         }
     )
-    validation = None if held is None else Feed(held, settings.validation_steps)
-
-    def validate(epoch: int) -> Logs | None:
-        if validation is None or not settings.validates(epoch):
-            return None
-        return evaluate(model, training, validation, engine, everyone)
-
-    one = Fit(model, training, feed, everyone, engine, validate, checkpoint, settings.debug)
+    one = Fit(model, training, feed, everyone, engine, validation, settings.validates, checkpoint, settings.debug)
     with everyone:
         if checkpoint is not None and resumed is None:
             checkpoint.save(model, training, start, everyone)  # before anything is trained that could be lost
+        elif checkpoint is not None and one.goes_on(start, settings.epochs):
+            checkpoint.rewrite()  # likewise
         one.run(start, settings.epochs)
     return history
 
@@ -110,15 +109,13 @@ def _cut(source: Source, settings: Settings) -> dict[str, Any]:
     """How the data are cut into steps: a run that goes on must cut them alike."""
     told: dict[str, Any] = {"steps_per_epoch": settings.steps}
     if isinstance(source, Arrays):
-        told |= {"samples": source.whole.size, "batch_size": source.size, "shuffle": source.stream is not None}
-    return told
+        own = {"samples": source.whole.size, "batch_size": source.size, "shuffle": source.shuffled is not None}
+        return told | own
+    return told | {"batches": source.batches}
 
 
 class Fit:
-    """One call of ``fit``: weights and slots are on the device, and the model has them again whenever it is asked.
-
-    ``validate(epoch)`` gives the logs of the validation, or None where there is none after that epoch.
-    """
+    """One call of ``fit``: weights and slots are on the device, and the model has them again whenever it is asked."""
 
     def __init__(
         self,
@@ -127,7 +124,8 @@ class Fit:
         feed: Feed,
         callbacks: CallbackList,
         backend: BackendName,
-        validate: Callable[[int], Logs | None] = lambda epoch: None,
+        validation: Feed | None = None,
+        validates: Callable[[int], bool] = lambda epoch: True,
         checkpoint: Checkpoint | None = None,
         debug: bool = False,
     ) -> None:
@@ -136,7 +134,8 @@ class Fit:
         self.feed = feed
         self.callbacks = callbacks
         self.backend = backend
-        self.validate = validate
+        self.validation = validation
+        self.validates = validates
         self.checkpoint = checkpoint
         self.debug = debug
         self._trainer: Trainer | None = None
@@ -148,15 +147,18 @@ class Fit:
         self.callbacks.on_train_begin()
         logs: Logs | None = None
         try:
-            while start.epoch < epochs and not self.training.stopping and not self.feed.ended:
-                logs = self._epoch(start, epochs)
+            while self.goes_on(start, epochs) and not self.feed.ended:
+                logs = self._epoch(start, epochs) or logs
                 start = Start(start.epoch + 1)
         finally:  # what was trained before an interruption is kept
             self._keep()
-            self.training.position = self.feed.position
             self.feed.close()
         take_averages(self.model, self.training)
         self.callbacks.on_train_end(logs)
+
+    def goes_on(self, start: Start, epochs: int) -> bool:
+        """Whether there is an epoch to train, or to end: a callback may have stopped training in its midst."""
+        return start.epoch < epochs and (start.done > 0 or not self.training.stopping)
 
     def _epoch(self, start: Start, epochs: int) -> Logs | None:
         epoch, done = start.epoch, start.done
@@ -166,7 +168,7 @@ class Fit:
             self.callbacks.on_epoch_resume(epoch, done)
         else:
             self.callbacks.on_epoch_begin(epoch)
-        for batch in self.feed.epoch(done, self._limit(start, epochs)):
+        for batch in () if self.training.stopping else self.feed.epoch(done, self._limit(start, epochs)):
             self._step(batch, done, scores)
             done += 1
             if self.checkpoint is not None and self.checkpoint.due(self.training.step):
@@ -178,13 +180,17 @@ class Fit:
             self._tell_of_the_end(epoch, done)
         if not done:
             return None
-        logs = scores.logs()
-        validation = self.validate(epoch)
-        logs |= {f"val_{name}": value for name, value in (validation or {}).items()}
+        logs = scores.logs() | self._validation(epoch)
         self.callbacks.on_epoch_end(epoch, logs)
         if self.checkpoint is not None:
             self._save(Start(epoch + 1))
         return logs
+
+    def _validation(self, epoch: int) -> Logs:
+        if self.validation is None or not self.validates(epoch):
+            return {}
+        logs = evaluate(self.model, self.training, self.validation, self.backend, self.callbacks)
+        return {f"val_{name}": value for name, value in logs.items()}
 
     def _limit(self, start: Start, epochs: int) -> int | None:
         """How many batches are wanted at most."""
@@ -197,7 +203,7 @@ class Fit:
         wanted = f" of {self.feed.steps}" if self.feed.steps else ""
         warnings.warn(
             f"the data ended after {done}{wanted} batches of epoch {epoch + 1}, and training with them; give an "
-            "iterable that can start anew (a list, a loader, an object with __iter__), or fewer steps_per_epoch",
+            "iterable that can start anew (a loader, a data set, an object with __iter__), or fewer steps_per_epoch",
             stacklevel=2,
         )
 
@@ -236,6 +242,9 @@ class Fit:
 
     def _keep(self) -> None:
         """The model takes what was trained so far."""
+        place, validation = self.feed.position, self.validation
+        validated = place.validated if validation is None else validation.position.consumed
+        self.training.position = replace(place, validated=validated)
         one = self._trainer
         if one is None:
             return
@@ -250,14 +259,15 @@ class Fit:
     def _save(self, start: Start) -> None:
         assert self.checkpoint is not None
         self._keep()
-        self.training.position = self.feed.position
         self.checkpoint.save(self.model, self.training, start, self.callbacks)
 
 
 def train_on_batch(model: TrainableModel, training: Training, batch: Batch, backend: BackendName) -> Logs:
     """One step; the scores of the batch before it."""
     scores = training.scores(model)
-    fit = Fit(model, training, Feed(_One(batch), None), CallbackList([], model, {}), backend)
+    feed = Feed(_One(batch), None)
+    feed.position = training.position  # which one more step does not change
+    fit = Fit(model, training, feed, CallbackList([], model, {}), backend)
     try:
         fit._step(batch, 0, scores)
     finally:
@@ -269,6 +279,7 @@ class _One:
     """A single batch as a source."""
 
     replays = True
+    endless = False
     batches: int | None = 1
 
     def __init__(self, batch: Batch) -> None:
@@ -285,7 +296,7 @@ def evaluate(
     scores = training.scores(model)
     carries: dict[str, Any] = {}
     done = 0
-    feed = Feed(feed.source, feed.steps, None if feed.source.replays else feed.position)
+    feed.rewind()
     callbacks.on_test_begin()
     try:
         for batch in feed.epoch(limit=feed.steps):
@@ -301,7 +312,11 @@ def evaluate(
     finally:
         feed.close()
     if not done:
-        raise InputError("the data to evaluate on yield no batch")
+        before = feed.position.consumed
+        more = f" after the {before} that earlier evaluations took; give data that can start anew" if before else ""
+        raise InputError(f"the data to evaluate on yield no batch{more}")
+    if feed.ended:
+        warnings.warn(f"the data to evaluate on ended after {done} of {feed.steps} batches", stacklevel=2)
     logs = scores.logs()
     callbacks.on_test_end(logs)
     return logs

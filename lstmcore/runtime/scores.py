@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmcore.errors import SpecError
+from lstmcore.errors import InputError, SpecError
 from lstmcore.metrics import Metric, resolve
+from lstmcore.ops import Shape
 from lstmcore.runtime.data import Batch
 from lstmcore.runtime.objective import Goal, Objective
 
 Array = NDArray[Any]
-Log = float | list[float]
+_ANY: Shape = (1, 2)  # of targets and predictions, where they are not known yet
 
 
 @dataclass
@@ -55,7 +56,7 @@ class Scores:
             for entry in of_output
         ]
         self._scored: list[_Scored] | None = None if self._wanted else []
-        self._kept: Mapping[str, Array] = {}
+        self._fitted = not self._wanted  # to the shapes of a batch
         self._sums = np.zeros(len(self._losses))
         self._samples = 0.0
 
@@ -64,10 +65,17 @@ class Scores:
         losses = [made[goal.loss], *(made[name] for name in goal.losses)][: len(self._losses)]
         self._sums += batch.size * np.array([float(loss) for loss in losses])
         self._samples += batch.size
-        if self._scored is None:
-            self._scored = list(self._made(goal, made, batch))
-            self._restore_metrics()
-        for one in self._scored:
+        if not self._fitted:
+            shapes = {
+                k: (batch.targets[self._trained.index(k)].shape, made[goal.predictions[k]].shape)
+                for k, _, _ in self._wanted
+            }
+            before = None if self._scored is None else self._metric_states()
+            self._scored = list(self._made(shapes))
+            if before is not None:
+                self._put_back(self._scored, before)
+            self._fitted = True
+        for one in self._scored or ():
             mask = goal.masks[one.output]
             one.metric.update(
                 batch.targets[one.target],
@@ -76,18 +84,18 @@ class Scores:
                 None if mask is None else made[mask],
             )
 
-    def _made(self, goal: Objective, made: Mapping[str, Array], batch: Batch) -> Iterator[_Scored]:
+    def _made(self, shapes: Mapping[int, tuple[Shape, Shape]]) -> Iterator[_Scored]:
+        """The metrics, for targets and predictions of these shapes by output; names as Keras has them."""
         taken: dict[str, int] = {}
         for k, entry, weighted in self._wanted:
-            target = self._trained.index(k)
-            found = resolve(entry, batch.targets[target].shape, made[goal.predictions[k]].shape)
-            metric = copy.deepcopy(found)
+            metric = copy.deepcopy(resolve(entry, *shapes[k]))
             metric.reset()
-            name = f"{self._outputs[k]}_{metric.name}" if len(self._outputs) > 1 else metric.name
-            name = f"weighted_{name}" if weighted and name in taken else name
+            prefix = f"{self._outputs[k]}_" if len(self._outputs) > 1 else ""
+            name = f"{prefix}{metric.name}"
+            name = f"{prefix}weighted_{metric.name}" if weighted and name in taken else name
             again = taken.setdefault(name, 0)
             taken[name] += 1
-            yield _Scored(f"{name}_{again}" if again else name, metric, target, k, weighted)
+            yield _Scored(f"{name}_{again}" if again else name, metric, self._trained.index(k), k, weighted)
 
     def logs(self) -> dict[str, Any]:
         """All by name: ``loss``, where several outputs are trained on that of each, then the metrics."""
@@ -100,31 +108,31 @@ class Scores:
     @property
     def state(self) -> dict[str, Array]:
         """All that it remembers, float64 arrays by name."""
-        if self._scored is None:
-            return {**self._kept, "losses": self._sums.copy(), "samples": np.array(self._samples)}
-        return {
-            "losses": self._sums.copy(),
-            "samples": np.array(self._samples),
-            **{f"{one.name}/{name}": array for one in self._scored for name, array in one.metric.state.items()},
-        }
+        return {"losses": self._sums.copy(), "samples": np.array(self._samples), **self._metric_states()}
+
+    def _metric_states(self) -> dict[str, Array]:
+        return {f"{one.name}/{name}": array for one in self._scored or () for name, array in one.metric.state.items()}
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        """Goes on from what ``state`` was; SpecError where that is of other losses."""
-        losses, samples = state.get("losses"), state.get("samples")
+        """Goes on from what ``state`` was after a batch or more; SpecError where it is not all of that, or more.
+
+        No batch need follow. What "accuracy" means is not known before one, but all that it can mean keep alike.
+        """
+        metrics = dict(state)
+        losses, samples = metrics.pop("losses", None), metrics.pop("samples", None)
         if losses is None or samples is None or losses.shape != self._sums.shape or samples.shape != ():
             raise SpecError(f"the state of the losses and metrics is {sorted(state)}; it is of another training")
-        self._sums, self._samples = losses.astype(np.float64), float(samples)
-        self._kept = {name: array for name, array in state.items() if "/" in name}
-        if self._scored is not None:
-            self._restore_metrics()
+        scored = list(self._made({k: (_ANY, _ANY) for k, _, _ in self._wanted}))
+        self._put_back(scored, metrics)
+        self._sums, self._samples, self._scored = losses.astype(np.float64), float(samples), scored
 
-    def _restore_metrics(self) -> None:
-        for one in self._scored or ():
-            own = {
-                name.removeprefix(f"{one.name}/"): array
-                for name, array in self._kept.items()
-                if name.rpartition("/")[0] == one.name
-            }
-            if own:
-                one.metric.state = own
-        self._kept = {}
+    def _put_back(self, scored: Sequence[_Scored], state: Mapping[str, Array]) -> None:
+        left = dict(state)
+        for one in scored:
+            own = {name.rpartition("/")[2]: name for name in left if name.rpartition("/")[0] == one.name}
+            try:
+                one.metric.state = {short: left.pop(name) for short, name in own.items()}
+            except InputError as error:
+                raise SpecError(f"the state of {one.name!r} is not that of this metric: {error}") from None
+        if left:
+            raise SpecError(f"there are states of {', '.join(sorted(left))}, which are no metrics of this training")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, Protocol
 
+from lstmcore.errors import InputError
 from lstmcore.random import Stream
 from lstmcore.runtime.data import Batch
 from lstmcore.runtime.training import Position
@@ -20,29 +21,38 @@ PATIENCE = 5.0  # seconds to wait, at the end, for a batch that nobody needs any
 class Source(Protocol):
     """Data that can be passed over, batch by batch.
 
-    ``batches`` is how many a pass has, None where only the end tells; ``replays``: whether a pass can start anew.
+    ``batches`` is how many a pass has, None where only the end tells; ``replays``: whether a pass can start anew;
+    ``endless``: whether it says that a pass has no end.
     """
 
     batches: int | None
     replays: bool
+    endless: bool
 
     def passing(self, number: int, skip: int, limit: int | None) -> Iterator[Batch]:
         """Pass ``number`` from its batch ``skip`` on; no more than ``limit`` will be asked for."""
 
 
 class Arrays:
-    """Whole arrays in batches of ``size``, the last one perhaps smaller; each pass in its order where shuffled."""
+    """Whole arrays in batches of ``size``, the last one perhaps smaller.
+
+    ``shuffled`` gives the random numbers of each pass' order, and is asked anew for each: a checkpoint that is loaded
+    in between has others. None: the samples stay in their order.
+    """
 
     replays = True
+    endless = False
 
-    def __init__(self, whole: Batch, size: int, stream: Stream | None) -> None:
+    def __init__(self, whole: Batch, size: int, shuffled: Callable[[], Stream] | None = None) -> None:
         self.whole = whole
         self.size = size
-        self.stream = stream
+        self.shuffled = shuffled
         self.batches: int | None = -(-whole.size // size)
 
     def passing(self, number: int, skip: int, limit: int | None) -> Iterator[Batch]:
-        order = None if self.stream is None else self.stream.child("epoch", number).permutation(self.whole.size)
+        order = None
+        if self.shuffled is not None:
+            order = self.shuffled().child("epoch", number).permutation(self.whole.size)
         for start in range(skip * self.size, self.whole.size, self.size):
             rows = slice(start, start + self.size)
             yield self.whole.take(rows if order is None else order[rows])
@@ -51,18 +61,29 @@ class Arrays:
 class Batches:
     """What yields batches by itself, and is asked for them in a thread, a few ahead.
 
-    An object with ``__len__`` and ``__getitem__`` alone is read by index. An iterator cannot start anew.
+    An object with ``__len__`` and ``__getitem__`` alone is read by index. An iterator cannot start anew. Where there
+    are ``on_epoch_begin`` and ``on_epoch_end``, as a PyDataset of Keras has, they are called around each pass.
     """
 
     def __init__(self, data: Any, read: Callable[[Any], Batch]) -> None:
+        self.source = data
         self.data = data if isinstance(data, Iterable) else _Indexed(data)
         self.read = read
         self.replays = not hasattr(self.data, "__next__")
         self.batches: int | None = _length(self.data)
+        self.endless = self.batches is None and _cardinality(self.data) == -1
 
     def passing(self, number: int, skip: int, limit: int | None) -> Iterator[Batch]:
-        elements = islice(iter(self.data), skip, None if limit is None else skip + limit)
+        elements = islice(self._pass(), skip, None if limit is None else skip + limit)
         return ahead(map(self.read, elements))
+
+    def _pass(self) -> Iterator[Any]:
+        if self.replays:
+            _tell(self.source, "on_epoch_begin")
+        for element in self.data:  # noqa: UP028  "yield from" would close the user's generator with this one
+            yield element
+        if self.replays:
+            _tell(self.source, "on_epoch_end")
 
 
 class _Indexed:
@@ -85,6 +106,18 @@ def _length(data: Any) -> int | None:
     except TypeError:
         return None
     return count if count >= 0 else None
+
+
+def _cardinality(data: Any) -> int | None:
+    """What a data set of TensorFlow says of its length: -1 where it has no end."""
+    cardinality = getattr(data, "cardinality", None)
+    return int(cardinality()) if callable(cardinality) else None
+
+
+def _tell(data: Any, hook: str) -> None:
+    method = getattr(data, hook, None)
+    if callable(method):
+        method()
 
 
 def ahead(items: Iterator[Batch]) -> Iterator[Batch]:
@@ -131,10 +164,14 @@ class Feed:
     An epoch is a pass over the data, or ``steps`` batches: these go on from pass to pass.
     """
 
-    def __init__(self, source: Source, steps: int | None, position: Position | None = None) -> None:
+    def __init__(self, source: Source, steps: int | None) -> None:
+        if source.endless and steps is None:
+            raise InputError(
+                "the data set repeats for ever; give the number of batches: steps_per_epoch, validation_steps or steps"
+            )
         self.source = source
         self.steps = steps
-        self.position = Position() if position is None else position
+        self.position = Position()
         self.ended = False  # the data ended where more were expected
         self._open: Iterator[Batch] | None = None
         self._begun = False
@@ -173,6 +210,11 @@ class Feed:
         """The pass is over; the next begins."""
         self.close()
         self.position = replace(self.position, passes=self.position.passes + 1, offset=0)
+
+    def rewind(self) -> None:
+        """Begins anew, where the data can; others go on."""
+        if self.source.replays:
+            self.position = Position()
 
     def close(self) -> None:
         """Lets go of the data. The place in them stays."""

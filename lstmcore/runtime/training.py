@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from lstmcore import losses, metrics, optimizers, plugins, tree
 from lstmcore.errors import SpecError, near
 from lstmcore.layers import Cell
+from lstmcore.ops import Shape
 from lstmcore.optimizers import Optimizer
+from lstmcore.optimizers.schedules import LearningRateSchedule
 from lstmcore.random import Stream, next_stream
 from lstmcore.runtime.data import Batch
 from lstmcore.runtime.objective import Goal, Objective, objective
@@ -29,12 +31,14 @@ Array = NDArray[Any]
 class Position:
     """Where in the data training is: ``passes`` over them before this one, ``offset`` batches into it.
 
-    ``consumed`` counts all batches: an iterator that cannot start anew goes on after so many.
+    ``consumed`` counts all batches: an iterator that cannot start anew goes on after so many. ``validated`` counts
+    those of the validation, for one such.
     """
 
     passes: int = 0
     offset: int = 0
     consumed: int = 0
+    validated: int = 0
 
 
 @dataclass
@@ -58,14 +62,19 @@ class Training:
         """Copies share nothing that an engine compiled."""
         return {**self.__dict__, "trainers": {}, "testers": {}}
 
-    def classes(self, model: BaseModel) -> list[int | None]:
+    def classes(self, model: BaseModel) -> dict[str, int | None]:
         """For each output that has a loss, how many classes its targets number; None where they are any numbers."""
-        found: list[int | None] = []
-        for goal, name in zip(self.goals, model.program.outputs, strict=True):
+        found: dict[str, int | None] = {}
+        for goal, name, value in zip(self.goals, model.output_names, model.program.outputs, strict=True):
             if goal.loss is not None:
                 numbered = goal.loss.targets == "int" and getattr(goal.loss, "ignore_class", None) is None
-                found.append(model.program.values[name].shape[-1] if numbered else None)
+                found[name] = model.program.values[value].shape[-1] if numbered else None
         return found
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the first output that has a loss has targets that are numbers of classes."""
+        return next(goal.loss.targets == "int" for goal in self.goals if goal.loss is not None)
 
     def random(self) -> Stream:
         """The stream of this training's shuffles and noise."""
@@ -89,7 +98,7 @@ def compiled(
         for given, what in ((metrics, "metrics"), (weighted_metrics, "weighted_metrics"))
     )
     description = {
-        "optimizer": _described(rule, optimizers.serialize),
+        "optimizer": _described_rule(rule),
         "losses": [_described(goal.loss, losses.serialize) for goal in made],
         "loss_weights": [goal.weight for goal in made],
         "metrics": [[_described(entry, _metric) for entry in entries] for entries in plain],
@@ -100,6 +109,15 @@ def compiled(
 
 def _metric(entry: Any) -> Any:
     return entry if isinstance(entry, str) else metrics.serialize(metrics.get(entry))
+
+
+def _described_rule(rule: Optimizer) -> Any:
+    """Its config; where the learning rate is a function of the user's own, with the name of that."""
+    rate = rule.learning_rate
+    if not callable(rate) or isinstance(rate, LearningRateSchedule):
+        return optimizers.serialize(rule)
+    name = getattr(rate, "__qualname__", type(rate).__qualname__)
+    return {**optimizers.serialize(rule.with_learning_rate(0.0)), "learning_rate": f"the function {name}"}
 
 
 def _described(entry: Any, serialize: Any) -> Any:
@@ -194,15 +212,25 @@ def _listed(given: Any) -> list[Any]:
     return [] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
 
 
-def _key(batch: Batch) -> tuple[Any, ...]:
-    arrays = [*batch.targets, *batch.weights]
-    return tuple(None if a is None else (a.shape[1:], a.dtype.kind) for a in arrays)
+def _key(model: BaseModel, training: Training, batch: Batch) -> tuple[Any, ...]:
+    """Alike for batches that one objective fits: of any size, and any length where the output has any."""
+    shapes = [
+        model.program.values[name].shape
+        for goal, name in zip(training.goals, model.program.outputs, strict=True)
+        if goal.loss is not None
+    ]
+    pairs = [*zip(batch.targets, shapes, strict=True), *zip(batch.weights, shapes, strict=True)]
+    return tuple(None if array is None else (_fixed(array, shape), array.dtype.kind) for array, shape in pairs)
+
+
+def _fixed(array: Array, like: Shape) -> Shape:
+    return tuple(None if k < len(like) and like[k] is None else n for k, n in enumerate(array.shape) if k)
 
 
 def trainer(model: BaseModel, training: Training, batch: Batch, backend: BackendName) -> Trainer:
     """The step for batches like this one on a backend; its weights and slots are yet to be loaded."""
     engine = plugins.get(backend)
-    key = (engine.name, engine.device, model.dtype, _key(batch))
+    key = (engine.name, engine.device, model.dtype, _key(model, training, batch))
     found = training.trainers.get(key)
     if found is None or found.backend is not engine:
         goal = objective(model, training.goals, batch.targets, batch.weights, training=True)
@@ -215,7 +243,7 @@ def trainer(model: BaseModel, training: Training, batch: Batch, backend: Backend
 def tester(model: BaseModel, training: Training, batch: Batch, backend: BackendName) -> tuple[Objective, Session]:
     """The objective without noise and gradients, with the weights in place."""
     engine = plugins.get(backend)
-    key = (engine.name, engine.device, model.dtype, _key(batch))
+    key = (engine.name, engine.device, model.dtype, _key(model, training, batch))
     found = training.testers.get(key)
     if found is None or found[1].backend is not engine:
         goal = objective(model, training.goals, batch.targets, batch.weights, training=False)
