@@ -8,8 +8,8 @@ that there is to one: taking the batch, dropout, gradients, Adam, and the loss a
 same weights and see the same batches; each runs in a process of its own, with the same number of threads, and only one
 computes at a time. A round is a block of steps of each; a ratio is that of the medians of two blocks of one round.
 
-``overhead`` is what the core adds to a step, in ms: the whole step, less the compiled function alone on tensors that are
-in place, in turns of the same process.
+The overhead is what the core adds to a step, in ms: the whole step, less the compiled function, which finds its
+tensors in place. "Ahead" is the part of it that depends on no step before: the batch, the noise, the way to the device.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ import operator
 import secrets
 import threading
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +56,8 @@ class Stream:
     """The random numbers that belong to one key: a seed, and what they are for.
 
     The Philox key is the first 16 bytes, little-endian, of the SHA-256 of ``json.dumps([seed, *ids])``.
-    Every method starts at counter 0: the first numbers of a longer draw are those of a shorter one.
+    Every method starts at counter 0: the first numbers of a longer draw are those of a shorter one (`bernoulli`
+    says where not).
 
     Args:
         seed: an integer in [0, 2**64 - 1].
@@ -86,7 +86,7 @@ class Stream:
 
     def _from_start(self) -> np.random.Philox:
         """The thread's generator, set to this key and counter 0."""
-        return _THREAD.set_to(hashlib.sha256(json.dumps([self.seed, *self.ids]).encode("ascii")).digest()[:16])
+        return _philox(hashlib.sha256(json.dumps([self.seed, *self.ids]).encode("ascii")).digest()[:16])
 
     def uniform(self, shape: Shape) -> Floats:
         """Uniform on [0, 1), multiples of 2**-53: float64 of `shape`."""
@@ -126,22 +126,19 @@ class Stream:
         return _fractions(self.raw(count), 52) + (2.0**-53 - 0.5)
 
 
-class _Philox(threading.local):
-    """A thread's generator of bits, set to a key at each draw: to make a new one takes six times as long."""
-
-    def __init__(self) -> None:
-        self.bits = np.random.Philox(0)
-        self.state: dict[str, Any] = dict(self.bits.state)
-        self.fresh = np.zeros(4, np.uint64)  # the counter, and nothing in the buffer (its position is 4)
-
-    def set_to(self, key: bytes) -> np.random.Philox:
-        """The generator at counter 0 of a key: 16 bytes, little-endian."""
-        words = np.frombuffer(key, "<u8").astype(np.uint64)
-        self.bits.state = {**self.state, "state": {"counter": self.fresh, "key": words}}
-        return self.bits
+_THREAD = threading.local()
 
 
-_THREAD = _Philox()
+def _philox(key: bytes) -> np.random.Philox:
+    """The thread's generator, set to counter 0 of a key (16 bytes, little-endian): a new one takes six times as long."""
+    if not hasattr(_THREAD, "bits"):
+        _THREAD.bits = np.random.Philox(0)
+        _THREAD.start = _THREAD.bits.state  # counter 0, nothing in the buffer
+    words = np.frombuffer(key, "<u8").astype(np.uint64)
+    bits: np.random.Philox = _THREAD.bits
+    bits.state = {**_THREAD.start, "state": {**_THREAD.start["state"], "key": words}}
+    return bits
+
 
 # one for all generators, so that they can be copied and pickled
 _LOCK = threading.Lock()

@@ -1,7 +1,7 @@
 """The loops over time in training, with a backward by hand: faster than TensorFlow's own (docs/speed.md).
 
-TensorFlow adds to the gradients of the weights at each step. Here the backward loop only makes the gradients of what the
-gates are made of; those of the weights are one product each, after it. Unlike elsewhere each step projects its own
+TensorFlow adds to the gradients of the weights at each step. Here the backward loop only makes the gradients of what
+the gates are made of; those of the weights are one product each, after it. Unlike elsewhere each step projects its own
 input, and keeps each gate by itself: tensors of all steps at once are slower here than a few more small ones.
 Time comes first inside.
 """

@@ -110,7 +110,7 @@ class TorchBackend(Backend):
                 outputs, carries = interpret(program, runs, {**weights, **leaves}, values)
             found = torch.autograd.grad(outputs[loss], list(leaves.values()), allow_unused=True)
             gradients = {
-                name: torch.zeros_like(leaf) if gradient is None else gradient
+                name: torch.zeros_like(leaf) if gradient is None else gradient.contiguous()
                 for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
             }
             return _detached(outputs), _detached(carries), gradients
