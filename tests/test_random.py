@@ -41,10 +41,14 @@ def philox(key: int) -> Iterator[int]:
         yield from block
 
 
+def philox_of(stream: Stream) -> Iterator[int]:
+    digest = hashlib.sha256(json.dumps([stream.seed, *stream.ids]).encode()).digest()
+    return philox(int.from_bytes(digest[:16], "little"))
+
+
 @pytest.mark.parametrize("ids", [(), (0,), ("dropout", 3), ("é", 2**64 - 1)])
 def test_raw_words_are_philox_keyed_with_the_hash_of_seed_and_ids(ids: tuple[int | str, ...]) -> None:
-    digest = hashlib.sha256(json.dumps([7, *ids]).encode()).digest()
-    expected = list(itertools.islice(philox(int.from_bytes(digest[:16], "little")), 11))
+    expected = list(itertools.islice(philox_of(Stream(7, ids)), 11))
     assert Stream(7, ids).raw(11).tolist() == expected
 
 
@@ -62,6 +66,33 @@ def test_a_stream_is_a_pure_function_of_its_key(name: str) -> None:
     assert draw((4, 6)).tobytes() == whole.tobytes()
     assert draw((13,)).tobytes() == whole.ravel()[:13].tobytes()
     assert draw(()).shape == () and draw((0, 3)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.5, 0.2, 1 / 3, 0.999, 1.0])
+def test_bernoulli_is_a_byte_against_the_probability_and_where_they_are_equal_a_word(probability: float) -> None:
+    count = 5001
+    words = list(itertools.islice(philox_of(Stream(4, ("a",))), 5001))
+    given = b"".join(word.to_bytes(8, "little") for word in words)[:count]
+    further = iter(words[-(-count // 8) :])
+    whole, rest = divmod(256 * probability, 1)
+    expected = [byte < whole or (byte == whole and rest > 0 and (next(further) >> 11) / 2**53 < rest) for byte in given]
+    drawn = Stream(4, ("a",)).bernoulli((3, 1667), probability)
+    assert drawn.dtype == bool
+    assert drawn.ravel().tolist() == expected
+
+
+def test_bernoulli_is_true_as_often_as_it_should_be() -> None:
+    for probability in (1e-3, 0.2, 1 / 512, 0.7):  # the second and third are not multiples of 1/256
+        deviation = math.sqrt(probability * (1 - probability) / N)
+        assert abs(Stream(8).bernoulli((N,), probability).mean() - probability) < 4 * deviation
+
+
+def test_draws_of_threads_do_not_meet() -> None:
+    streams = [Stream(k) for k in range(40)]
+    alone = [stream.raw(3000).tolist() for stream in streams]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda stream: stream.raw(3000).tolist(), streams))
+    assert together == alone
 
 
 def test_different_keys_are_different_streams() -> None:

@@ -14,7 +14,7 @@ from lstmcore import ops
 from lstmcore.contract import Backend, Choice, Kernel
 from lstmcore.ops import Op
 from lstmcore.program import Program, interpret
-from lstmcore_torch import fused, linear, normalize, pointwise, recurrent, reduce, shape, values
+from lstmcore_torch import fused, linear, normalize, pointwise, recurrent, reduce, shape, trained, values
 
 
 class TorchBackend(Backend):
@@ -68,11 +68,13 @@ class TorchBackend(Backend):
             ops.Lstm: (
                 Kernel("fused", fused.fused, fused.standard_lstm),
                 Kernel("packed", fused.packed, fused.masked_lstm),
+                Kernel("loop with its backward", trained.lstm, trained.in_training),
                 Kernel("loop", recurrent.lstm),
             ),
             ops.Gru: (
                 Kernel("fused", fused.fused, fused.standard_gru),
                 Kernel("packed", fused.packed, fused.masked_gru),
+                Kernel("loop with its backward", trained.gru, trained.in_training),
                 Kernel("loop", recurrent.gru),
             ),
             ops.SimpleRnn: (
@@ -118,7 +120,7 @@ class TorchBackend(Backend):
                 torch.autograd.grad(total, inputs, allow_unused=True) if total.requires_grad else [None] * len(inputs)
             )
             gradients = {
-                name: torch.zeros_like(leaf) if gradient is None else gradient
+                name: torch.zeros_like(leaf) if gradient is None else gradient.contiguous()
                 for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
             }
             return _detached(outputs), _detached(carries), gradients

@@ -41,7 +41,7 @@ def check(
         if not np.isfinite(array).all():
             raise TrainingError(f"{where}: weight {name!r} holds {_told(array)} before the step")
     if not np.isfinite(made[trainer.objective.loss]):
-        given = trainer.given(values, carries, stream)
+        given = trainer.entering(trainer.ready(values, number, stream), carries)
         for node, inputs, output in _run(trainer, weights, given):
             if not np.isfinite(output).all():
                 if all(np.isfinite(array).all() for array in inputs):

@@ -16,31 +16,34 @@ from lstmcore.random import Stream
 Array = NDArray[Any]
 
 
-def _dropout(stream: Stream, shape: tuple[int, ...], rate: float) -> Array:
+def _dropout(stream: Stream, shape: tuple[int, ...], rate: float, dtype: str) -> Array:
     if rate == 1:
-        return np.zeros(shape)
-    return (stream.uniform(shape) >= rate) / (1 - rate)
+        return np.zeros(shape, dtype)
+    scaled: Array = np.multiply(stream.bernoulli(shape, 1 - rate), np.asarray(1 / (1 - rate), dtype))
+    return scaled
 
 
-def _normal(stream: Stream, shape: tuple[int, ...], rate: float) -> Array:
-    return rate * stream.normal(shape)
+def _normal(stream: Stream, shape: tuple[int, ...], rate: float, dtype: str) -> Array:
+    return (rate * stream.normal(shape)).astype(dtype)
 
 
-KINDS: Mapping[str, Callable[[Stream, tuple[int, ...], float], Array]] = MappingProxyType(
+KINDS: Mapping[str, Callable[[Stream, tuple[int, ...], float, str], Array]] = MappingProxyType(
     {"dropout": _dropout, "normal": _normal}
 )
 
 
-def draw(program: Program, shapes: Mapping[str, Shape], stream: Stream, dtype: str) -> dict[str, Array]:
-    """The noise of one step by name, for inputs of these shapes; a function of the stream and the names alone."""
-    if not program.noise:
-        return {}
-    values = program.infer(shapes)
-    drawn = {}
-    for noise in program.noise:
-        shape = _shape(program.values[noise.name].shape, values[noise.like].shape)
-        drawn[noise.name] = KINDS[noise.kind](stream.child(noise.name), shape, noise.rate).astype(dtype)
-    return drawn
+def shapes(program: Program, inputs: Mapping[str, Shape]) -> dict[str, tuple[int, ...]]:
+    """The shape of each noise by name, for inputs of these shapes."""
+    values = program.infer(inputs) if program.noise else {}
+    return {noise.name: _shape(program.values[noise.name].shape, values[noise.like].shape) for noise in program.noise}
+
+
+def draw(program: Program, shapes: Mapping[str, tuple[int, ...]], stream: Stream, dtype: str) -> dict[str, Array]:
+    """The noise of one step by name, in these shapes; a function of the stream and the names alone."""
+    return {
+        noise.name: KINDS[noise.kind](stream.child(noise.name), shapes[noise.name], noise.rate, dtype)
+        for noise in program.noise
+    }
 
 
 def _shape(shape: Shape, like: Shape) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Slots = dict[str, dict[str, Any]]
+
+
+class Ready(NamedTuple):
+    """A step's inputs, targets and noise by name, and the optimizer's numbers: the engine's tensors."""
+
+    values: dict[str, Any]
+    scalars: dict[str, Any]
+    batch: int
 
 
 class Trainer:
@@ -43,12 +51,15 @@ class Trainer:
         slots = {
             name: {slot: Tensor(shape) for slot in optimizer.slots(shape, dtype)} for name, shape in shapes.items()
         }
-        scalars = {name: Tensor(()) for name in optimizer.scalars(0)}
+        names = tuple(optimizer.scalars(0))
+        # One tensor for all: to give an engine a number costs it as much as an array.
+        packed = {"all": Tensor((len(names),))}
 
         def step(
-            weights: Mapping[str, Any], slots: Any, scalars: Mapping[str, Any], values: Mapping[str, Any]
+            weights: Mapping[str, Any], slots: Any, packed: Mapping[str, Any], values: Mapping[str, Any]
         ) -> tuple[Any, ...]:
             outputs, carries, found = gradients(weights, values)
+            scalars = {name: packed["all"][k] for k, name in enumerate(names)}
             # The gradients of the scaled loss, which the optimizer expects, are the scaled gradients.
             found = {name: optimizer.scale_loss(gradient) for name, gradient in found.items()}
             own = {name: weights[name] for name in self.trained}
@@ -57,9 +68,11 @@ class Trainer:
             moved |= {name: outputs.pop(made) for name, made in objective.updates.items()}
             return outputs, carries, {**weights, **moved}, state
 
-        self._step = backend.compile(step, (program.weight_tensors, slots, scalars, program.entering_tensors), dtype)
+        self._step = backend.compile(step, (program.weight_tensors, slots, packed, program.entering_tensors), dtype)
         self.weights: dict[str, Any] = {}
         self.slots: Slots = {}
+        self._noises: dict[Any, dict[str, tuple[int, ...]]] = {}  # the shapes of the noise, by those of the inputs
+        self._zeros: dict[int, dict[str, Any]] = {}  # carries that start at zero, by the size of the batch
 
     def load(self, weights: Mapping[str, Array], slots: Mapping[str, Mapping[str, Array]]) -> None:
         """Puts weights, and slots (new ones for a weight that has none), on the device."""
@@ -78,25 +91,45 @@ class Trainer:
         self, values: Mapping[str, Array], carries: Mapping[str, Any], number: int, stream: Stream
     ) -> tuple[dict[str, Array], dict[str, Any]]:
         """Step ``number``, counted from 0, on one batch: the objective's outputs by name, and the carries after."""
+        return self.run(self.ready(values, number, stream), carries)
+
+    def ready(self, values: Mapping[str, Array], number: int, stream: Stream) -> Ready:
+        """What step ``number`` needs, on the device. Depends on no step before, and may run in a thread, ahead."""
         put = self.backend.tensor
-        given = self.given(values, carries, stream)
-        scalars = {name: put(np.asarray(n, self.dtype)) for name, n in self.optimizer.scalars(number).items()}
-        outputs, after, self.weights, self.slots = self._step(self.weights, self.slots, scalars, given)
+        given = {name: put(array) for name, array in {**values, **self._noise(values, stream)}.items()}
+        scalars = put(np.array([*self.optimizer.scalars(number).values()], self.dtype))
+        return Ready(given, {"all": scalars}, next(iter(values.values())).shape[0])
+
+    def run(self, ready: Ready, carries: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
+        """The step itself; carries not given start at zero."""
+        values = self.entering(ready, carries)
+        outputs, after, self.weights, self.slots = self._step(self.weights, self.slots, ready.scalars, values)
         return {name: self.backend.numpy(tensor) for name, tensor in outputs.items()}, after
 
-    def given(self, values: Mapping[str, Array], carries: Mapping[str, Any], stream: Stream) -> dict[str, Any]:
-        """All values that a step starts from, on the device: those of the batch, the noise, the carries."""
-        put = self.backend.tensor
+    def entering(self, ready: Ready, carries: Mapping[str, Any]) -> dict[str, Any]:
+        """All values that a step starts from."""
         program = self.objective.program
-        batch = next(iter(values.values())).shape[0]
-        given = {name: put(array) for name, array in values.items()}
-        shapes = {name: array.shape for name, array in values.items()}
-        given |= {name: put(array) for name, array in noise.draw(program, shapes, stream, self.dtype).items()}
-        for carry in program.carries:
-            shape = (batch, *(n or 0 for n in program.values[carry.before].shape[1:]))
-            kept = carries.get(carry.name)
-            given[carry.before] = put(np.zeros(shape, self.dtype)) if kept is None else kept
-        return given
+        if not program.carries:
+            return ready.values
+        zeros = self._zeros_of(ready.batch)
+        return ready.values | {c.before: carries.get(c.name, zeros[c.name]) for c in program.carries}
+
+    def _noise(self, values: Mapping[str, Array], stream: Stream) -> dict[str, Array]:
+        program = self.objective.program
+        given = tuple((name, array.shape) for name, array in values.items())
+        if given not in self._noises:
+            self._noises[given] = noise.shapes(program, dict(given))
+        return noise.draw(program, self._noises[given], stream, self.dtype)
+
+    def _zeros_of(self, batch: int) -> dict[str, Any]:
+        """The carries' zeros on the device; they stay there, as kernels do not write to what they are given."""
+        if batch not in self._zeros:
+            program = self.objective.program
+            shapes = {c.name: [n or 0 for n in program.values[c.before].shape[1:]] for c in program.carries}
+            self._zeros[batch] = {
+                name: self.backend.tensor(np.zeros((batch, *shape), self.dtype)) for name, shape in shapes.items()
+            }
+        return self._zeros[batch]
 
     def weights_now(self) -> dict[str, Array]:
         """The weights that steps change, trained or updated, as arrays of the caller's own."""
