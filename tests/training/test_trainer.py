@@ -13,7 +13,7 @@ from lstmcore.layers import LSTM, Dense, Dropout, Input
 from lstmcore.models import Sequential
 from lstmcore.random import Stream
 from lstmcore.runtime import noise
-from lstmcore.runtime.fit import trainer
+from lstmcore.runtime.training import trainer
 from lstmcore.runtime.trainer import Trainer
 
 RNG = np.random.default_rng(3)
@@ -29,8 +29,9 @@ def model() -> Sequential:
 
 
 def trainer_of(made: Sequential, backend: str) -> tuple[Trainer, dict[str, Any]]:
-    whole = made._batches(X, Y, None)
+    whole = made._batch(X, Y, None)
     one = trainer(made, made._training, whole, backend)  # type: ignore[arg-type]
+    one.load(made.every_path(), {})
     return one, {**whole.inputs, one.objective.targets[0]: whole.targets[0]}
 
 
