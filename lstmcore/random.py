@@ -18,6 +18,7 @@ import operator
 import secrets
 import threading
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,13 +131,14 @@ _THREAD = threading.local()
 
 
 def _philox(key: bytes) -> np.random.Philox:
-    """The thread's generator, set to counter 0 of a key (16 bytes, little-endian): a new one takes six times as long."""
+    """The thread's generator at counter 0 of a key (16 bytes, little-endian): a new one takes six times as long."""
     if not hasattr(_THREAD, "bits"):
         _THREAD.bits = np.random.Philox(0)
         _THREAD.start = _THREAD.bits.state  # counter 0, nothing in the buffer
     words = np.frombuffer(key, "<u8").astype(np.uint64)
     bits: np.random.Philox = _THREAD.bits
-    bits.state = {**_THREAD.start, "state": {**_THREAD.start["state"], "key": words}}
+    start: Any = _THREAD.start
+    bits.state = start | {"state": start["state"] | {"key": words}}
     return bits
 
 

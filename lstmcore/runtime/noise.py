@@ -19,8 +19,9 @@ Array = NDArray[Any]
 def _dropout(stream: Stream, shape: tuple[int, ...], rate: float, dtype: str) -> Array:
     if rate == 1:
         return np.zeros(shape, dtype)
-    scaled: Array = np.multiply(stream.bernoulli(shape, 1 - rate), np.asarray(1 / (1 - rate), dtype))
-    return scaled
+    kept = stream.bernoulli(shape, 1 - rate).astype(dtype)
+    kept *= kept.dtype.type(1 / (1 - rate))
+    return kept
 
 
 def _normal(stream: Stream, shape: tuple[int, ...], rate: float, dtype: str) -> Array:

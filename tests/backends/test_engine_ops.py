@@ -58,9 +58,9 @@ class Case:
 
         return tuple(tensor(place, x) for place, x in enumerate(self.inputs))
 
-    def facts(self, dtype: str) -> Facts:
+    def facts(self, dtype: str, training: bool) -> Facts:
         ports = dict(zip((*self.op.inputs, *self.op.optional), self.inputs, strict=True))
-        return Facts(self.tensors(), ports.get("mask") is not None, dtype, "cpu")
+        return Facts(self.tensors(), ports.get("mask") is not None, dtype, "cpu", training)
 
     def weights(self) -> dict[str, np.ndarray[Any, Any]]:
         own = np.random.default_rng(3)
@@ -279,8 +279,9 @@ IDS = [f"{type(case.op).__name__}-{k}" for k, case in enumerate(CASES)]
 
 
 def rows(backend: Backend, case: Case, dtype: str) -> list[Kernel]:
-    """The kernels of the op's row that can run it."""
-    return [kernel for kernel in backend.kernels[type(case.op)] if kernel.when(case.op, case.facts(dtype))]
+    """The kernels of the op's row that can run it, in training or not."""
+    both = [case.facts(dtype, training) for training in (False, True)]
+    return [kernel for kernel in backend.kernels[type(case.op)] if any(kernel.when(case.op, facts) for facts in both)]
 
 
 def runner(backend: Backend, case: Case, kernel: Kernel, dtype: str) -> Any:
