@@ -492,7 +492,10 @@ def test_gradients_under_fixed_masks_are_central_differences(name: str) -> None:
     (loss,) = build.op(ops.Einsum(f"{axes},{axes}->"), y, y)
     program = build.finish([loss.name])
     weights = {path: numbers(*shape) for path, shape in program.weights.items()}
-    values = {program.inputs[0]: x, **noise.draw(program, {program.inputs[0]: x.shape}, Stream(5), "float64")}
+    values = {
+        program.inputs[0]: x,
+        **noise.draw(program, noise.shapes(program, {program.inputs[0]: x.shape}), Stream(5), "float64"),
+    }
     values |= {c.before: np.zeros((4, *program.values[c.before].shape[1:])) for c in program.carries}
     assert program.noise
     backend = plugins.get("numpy")
@@ -544,7 +547,7 @@ def test_a_cell_of_ones_own_drops_the_same_at_all_steps(backend: str) -> None:
     build, (y,) = lowered(model)
     program = build.finish([y.name])
     x = program.inputs[0]
-    drawn = noise.draw(program, {x: X.shape}, Stream(5), "float64")
+    drawn = noise.draw(program, noise.shapes(program, {x: X.shape}), Stream(5), "float64")
     assert {name: array.shape for name, array in drawn.items()} == {"rnn/dropout": (6, 2, 3), "rnn/summed": (6, 3)}
     engine = plugins.get(backend)
     runs = [choice.run for choice in contract.choose(engine, program, "float64", True)]

@@ -13,8 +13,8 @@ from lstmcore.layers import LSTM, Dense, Dropout, Input
 from lstmcore.models import Sequential
 from lstmcore.random import Stream
 from lstmcore.runtime import noise
-from lstmcore.runtime.training import trainer
 from lstmcore.runtime.trainer import Trainer
+from lstmcore.runtime.training import trainer
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(8, 6, 3)).astype("float32")
