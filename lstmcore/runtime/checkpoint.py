@@ -285,11 +285,13 @@ def _check_scores(model: TrainableModel, training: Training, done: int, scores: 
 
 def _restore(callbacks: CallbackList, told: Any, arrays: Arrays, name: str) -> None:
     """Gives all callbacks their states, or none."""
-    before = callbacks.state()
+    before = [(callback, dict(vars(callback))) for callback in callbacks]
     try:
         callbacks.restore(_put_together({"dict": told}, arrays))
     except BaseException as error:
-        callbacks.restore(before)
+        for callback, attributes in before:
+            vars(callback).clear()
+            vars(callback).update(attributes)
         if isinstance(error, _UNFIT):
             raise FileError(
                 f"{name}: what it holds of the callbacks does not fit those given ({error}); give those that the "
