@@ -28,6 +28,14 @@ def _aligned(valid: Tensor, rank: int) -> Tensor:
     return tf.reshape(valid, (-1, *[1] * (rank - 1)))
 
 
+def _heard(x: Tensor, mask: Tensor | None) -> Tensor:
+    """x (B, T, ...) without NaN and infinities at the masked steps: through a gradient of 0 they would be NaN."""
+    if mask is None or not x.dtype.is_floating:
+        return x
+    valid = tf.reshape(mask, tf.concat((tf.shape(mask), [1] * (x.shape.rank - 2)), 0))
+    return tf.where(valid | tf.math.is_finite(x), x, tf.zeros_like(x))
+
+
 def _over_time(
     op: Recurrent | Scan,
     step: Step,
@@ -86,7 +94,7 @@ def scan(op: Scan, w: Weights, x: Tensor, *rest: Tensor | None, body: Step) -> t
     elif previous is None:
         dtype = next(value.dtype for value in (x, *states, *w.values()) if value.dtype.is_floating)
         previous = tf.zeros((tf.shape(x)[0], *shape), dtype)
-    return _over_time(op, step, _time_first(x), tuple(states), mask, previous)
+    return _over_time(op, step, _time_first(_heard(x, mask)), tuple(states), mask, previous)
 
 
 def _project(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
@@ -106,7 +114,7 @@ def lstm(
         return h, h, c
 
     before = tf.zeros_like(h) if previous is None else previous
-    return _over_time(op, step, _project(x, w["kernel"], w.get("bias")), (h, c), mask, before)
+    return _over_time(op, step, _project(_heard(x, mask), w["kernel"], w.get("bias")), (h, c), mask, before)
 
 
 def gru(op: Gru, w: Weights, x: Tensor, h: Tensor, mask: Tensor | None, previous: Tensor | None) -> tuple[Tensor, ...]:
@@ -136,7 +144,7 @@ def gru(op: Gru, w: Weights, x: Tensor, h: Tensor, mask: Tensor | None, previous
     bias_x = bias[0] if bias is not None and op.reset_after else bias
     step = step_after if op.reset_after else step_before
     before = tf.zeros_like(h) if previous is None else previous
-    return _over_time(op, step, _project(x, w["kernel"], bias_x), (h,), mask, before)
+    return _over_time(op, step, _project(_heard(x, mask), w["kernel"], bias_x), (h,), mask, before)
 
 
 def simple_rnn(
@@ -147,4 +155,4 @@ def simple_rnn(
         return h, h
 
     before = tf.zeros_like(h) if previous is None else previous
-    return _over_time(op, step, _project(x, w["kernel"], w.get("bias")), (h,), mask, before)
+    return _over_time(op, step, _project(_heard(x, mask), w["kernel"], w.get("bias")), (h,), mask, before)

@@ -106,7 +106,9 @@ class TorchBackend(Backend):
             leaves = {name: weights[name].detach().requires_grad_() for name in wrt}
             with torch.enable_grad():
                 outputs, carries = interpret(program, runs, {**weights, **leaves}, values)
-            found = torch.autograd.grad(outputs[loss], list(leaves.values()), allow_unused=True)
+            found: Sequence[Tensor | None] = [None] * len(leaves)
+            if outputs[loss].requires_grad:  # it depends on some weight
+                found = torch.autograd.grad(outputs[loss], list(leaves.values()), allow_unused=True)
             gradients = {
                 name: torch.zeros_like(leaf) if gradient is None else gradient
                 for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
