@@ -189,6 +189,10 @@ VALUES: Mapping[str, Callable[[Stream, tuple[int, ...]], Array]] = MappingProxyT
 )
 
 
+# Those where a small step meets no kink, and no number is infinite.
+AWAY_FROM_KINKS = ("plain", "positive", "share", "sloped")
+
+
 def floats(key: str, name: str, shape: tuple[int, ...], values: str) -> Array:
     """A float input."""
     return float32_exact(VALUES[values](stream(key, name), shape))

@@ -7,7 +7,7 @@ among them, are multiplied by random numbers, no two alike, and added up. Masks,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from lstmcore_conformance.subjects import Sessions, Subject, subject
 Array = NDArray[Any]
 UNTRAINED = ("moving_mean", "moving_variance")  # statistics: no gradient is taken of them
 SMALL = 0.01
+STEP, SLOPE_LIMIT = 1e-6, 1e-5
 _sessions = Sessions()
 
 
@@ -120,6 +121,32 @@ def gradient(case: Case, backend: Backend, judge: Judge, sessions: Sessions) -> 
         own = Judge(case.dtype)
         judge_answer(asked, answer(asked, reference(), case.dtype, _sessions), right, own)
         judge.headroom = own.error
+    elif case.settings["values"] in data.AWAY_FROM_KINKS:
+        judge.check(not (problem := bent(case.key, asked, lambda one: answer(one, backend, "float64", sessions))), problem)
+
+
+def bent(key: str, asked: Question, ask: Callable[[Question], Answer]) -> str:
+    """What is wrong with the gradients beside differences of the number itself, in a random direction; "" if nothing.
+
+    It asks no reference and no ``pull``: what judges gradients is judged by it too. At a kink, where the number has
+    another slope before than behind, and where it is not finite, nothing can be said.
+    """
+    along = {name: data.direction(key, f"along {name}", asked.weights[name].shape) for name in asked.wrt}
+
+    def at(step: float) -> Answer:
+        moved = {name: asked.weights[name] + step * direction for name, direction in along.items()}
+        return ask(replace(asked, weights={**asked.weights, **moved}))
+
+    here, number = at(0), asked.program.outputs[0]
+    low, middle, high = (float(one.outputs[number]) for one in (at(-STEP), here, at(STEP)))
+    terms = [here.gradients[name] * direction for name, direction in along.items()]
+    told, most = (sum(float(np.sum(f(term))) for term in terms) for f in (np.positive, np.abs))
+    limit = SLOPE_LIMIT * max(most, 1.0)
+    kink = not abs((high - middle) - (middle - low)) <= limit * STEP
+    if kink or abs((high - low) / (2 * STEP) - told) <= limit:
+        return ""
+    slope = (high - low) / (2 * STEP)
+    return f"the number itself has the slope {slope:.9g} in a random direction; its gradients say {told:.9g}"
 
 
 def judge_answer(asked: Question, given: Answer, right: Answer, judge: Judge, mask: Array | None = None) -> None:

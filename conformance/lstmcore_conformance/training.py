@@ -32,6 +32,17 @@ from lstmcore_conformance.subjects import Sessions, chain, graph, inputs
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 STEPS = 12
+# How a model is trained where its case says nothing else: with B = 10, twelve steps, each third on two samples.
+USUAL: Mapping[str, Any] = MappingProxyType(
+    {
+        "optimizer": {"class_name": "SGD", "config": {"learning_rate": 0.1, "momentum": 0.9}},
+        "loss_weights": None,
+        "weighted": None,
+        "batch_size": 4,
+        "epochs": 4,
+        "shuffle": False,
+    }
+)
 # Of the recorded gradients: weights of every rank, and entries of all sizes in one of them.
 SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {"lstm/kernel": (3, 4), "lstm/bias": (4,), "table": (2, 4), "scale": ()}
@@ -136,29 +147,26 @@ MODELS: Mapping[str, Callable[..., BaseModel]] = MappingProxyType({"model": chai
 
 
 def lesson(case: Case, model: BaseModel) -> Lesson:
-    """The data of a case, by the options ``loss``, ``loss_weights``, ``optimizer``, ``weighted``, ``batch_size``,
-    ``epochs``, ``shuffle``."""
-    o, program, samples = case.options, model.program, case.settings["B"]
+    """The data of a case, by its ``loss`` and the options in `USUAL`."""
+    o = {**USUAL, **case.options}
+    program, samples = model.program, case.settings["B"]
     given = o["loss"] if isinstance(o["loss"], list) else [o["loss"]]
-    found = [losses.get(one) for one in given]
+    found = [loss for loss in map(losses.get, given) if loss is not None]
     shapes = [
         (samples, *(case.settings["T"] if n is None else n for n in program.values[name].shape[1:]))
         for name in program.outputs
     ]
-    targets = [objectives.target(case.key, k, loss, shape) for k, (loss, shape) in enumerate(zip(found, shapes, strict=True))]
-    weights = None
-    if o.get("weighted"):
-        weights = [objectives.weights(case.key, k, o["weighted"], shape) for k, shape in enumerate(shapes)]
+    pairs = enumerate(zip(found, shapes, strict=True))
     return Lesson(
         inputs(case, program),
-        targets,
-        weights,
-        [loss for loss in found if loss is not None],
-        o.get("loss_weights"),
+        [objectives.target(case.key, k, loss, shape) for k, (loss, shape) in pairs],
+        [objectives.weights(case.key, k, o["weighted"], s) for k, s in enumerate(shapes)] if o["weighted"] else None,
+        found,
+        o["loss_weights"],
         described(o["optimizer"]),
         o["batch_size"],
         o["epochs"],
-        o.get("shuffle", False),
+        o["shuffle"],
     )
 
 
