@@ -7,7 +7,8 @@
 measures all families, or those named, and leaves the others' lines as they are. With one unit and one sample, an
 output may happen to lie near zero; E then measures cancellation, on any engine. A draw is taken if the reference's
 own float32 E, and what changing every number by half its last place does to the float64 result, stay below 3, or
-below 15 where gradients are measured, and 5 (its own E alone) after training. The file is data: no engine's rounding chooses at run time.
+below 15 where gradients are measured; after training, where its own E stays below 5. The file is data: no engine's
+rounding chooses at run time.
 """
 
 from __future__ import annotations

@@ -48,7 +48,11 @@ def _culprits(case: Case, asked: Question, backend: Backend) -> Iterator[str]:
         gradients.judge_answer(one, gradients.answer(one, backend, case.dtype), right, judge)
         if judge.problems:
             wrong = [problem.partition(" ")[2].partition(" (of")[0] for problem in judge.problems if "d " in problem]
-            what = f"has a wrong gradient of {', '.join(wrong)}" if len(wrong) == len(judge.problems) else "is wrong forwards"
+            what = (
+                f"has a wrong gradient of {', '.join(wrong)}"
+                if len(wrong) == len(judge.problems)
+                else "is wrong forwards"
+            )
             yield f"{type(node.op).__name__} {node.name!r} {what}"
 
 

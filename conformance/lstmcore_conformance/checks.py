@@ -162,5 +162,8 @@ def _others(case: Case, backend: Backend) -> Iterator[Backend]:
 
 Check = Callable[[Case, Backend, Judge, Sessions], None]
 CHECKS: Mapping[str, Check] = MappingProxyType(
-    {**{f.__name__: f for f in (values, nan, repeat, batch, resume, count, files, gradient, fit, optimizer)}, **RELATIONS}
+    {
+        **{f.__name__: f for f in (values, nan, repeat, batch, resume, count, files, gradient, fit, optimizer)},
+        **RELATIONS,
+    }
 )

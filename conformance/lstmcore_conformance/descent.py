@@ -213,7 +213,10 @@ class Descent:
             whole = math.hypot(*norms.values())
             return {name: g * min(1, limit / (whole or limit)) for name, g in gradients.items()}
         if limit := o.get("clipvalue"):
-            return {name: np.array([min(max(n, -limit), limit) for n in g.flat]).reshape(g.shape) for name, g in gradients.items()}
+            return {
+                name: np.array([min(max(n, -limit), limit) for n in g.flat]).reshape(g.shape)
+                for name, g in gradients.items()
+            }
         return dict(gradients)
 
     def _average(self, before: int) -> None:

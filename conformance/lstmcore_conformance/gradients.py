@@ -41,7 +41,9 @@ class Question:
 
     def called(self, name: str) -> str:
         """A gradient as messages name it, with the ops that the weight, input or state goes into."""
-        users = [n for n in self.program.nodes if name in n.inputs or (name in n.weights.values() and n.outputs != (name,))]
+        users = [
+            n for n in self.program.nodes if name in n.inputs or (name in n.weights.values() and n.outputs != (name,))
+        ]
         kinds = dict.fromkeys(type(node.op).__name__ for node in users)
         return f"d {name} (of {', '.join(kinds)})" if kinds else f"d {name}"
 
@@ -88,15 +90,17 @@ def question(key: str, it: Subject) -> Question:
 def _weighed(build: Builder, key: str, value: Value, values: dict[str, Array]) -> Value:
     """The sum of all its numbers, each times one of its own."""
     name = f"direction of {value.name}"
+    values[name] = data.direction(key, name, tuple(int(n or 0) for n in value.shape))  # all are known here
     direction = build.input(name, value.shape)
-    values[name] = data.direction(key, name, value.shape)
     (weighed,) = build.op(ops.Binary("multiply"), value, direction, name=f"weighed {value.name}")
     return build.op(ops.Total("sum"), weighed, name=f"sum of {value.name}")[0]
 
 
 def answer(asked: Question, backend: Backend, dtype: str, sessions: Sessions | None = None) -> Answer:
     """What a backend answers. UnsupportedOp where it has no gradient of an op."""
-    ready = (sessions or Sessions()).kept(asked.program, backend, dtype, "gradients", lambda: _ready(asked, backend, dtype))
+    ready = (sessions or Sessions()).kept(
+        asked.program, backend, dtype, "gradients", lambda: _ready(asked, backend, dtype)
+    )
     outputs, _, gradients = ready(_tensors(backend, asked.weights, dtype), _tensors(backend, asked.values, dtype))
     return Answer(
         {name: np.array(backend.numpy(tensor)) for name, tensor in outputs.items()},
@@ -122,7 +126,9 @@ def gradient(case: Case, backend: Backend, judge: Judge, sessions: Sessions) -> 
         judge_answer(asked, answer(asked, reference(), case.dtype, _sessions), right, own)
         judge.headroom = own.error
     elif case.settings["values"] in data.AWAY_FROM_KINKS:
-        judge.check(not (problem := bent(case.key, asked, lambda one: answer(one, backend, "float64", sessions))), problem)
+        judge.check(
+            not (problem := bent(case.key, asked, lambda one: answer(one, backend, "float64", sessions))), problem
+        )
 
 
 def bent(key: str, asked: Question, ask: Callable[[Question], Answer]) -> str:
@@ -154,8 +160,7 @@ def judge_answer(asked: Question, given: Answer, right: Answer, judge: Judge, ma
 
     The number itself is a sum in which much cancels, and is not judged.
     """
-    number, *others = asked.program.outputs
-    for name in others:
+    for name in asked.program.outputs[1:]:
         array = right.outputs[name]
         judge.values(name, given.outputs[name], array, None if array.dtype.kind == "f" else array.dtype.name)
     least = SMALL * max((float(np.abs(g).max(initial=0)) for g in right.gradients.values()), default=0.0)

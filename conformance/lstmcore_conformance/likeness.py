@@ -48,8 +48,8 @@ def _scaled(a: Array, b: Array, mask: Array | None) -> str:
         return ""
     if abs(ratio + 1) <= NEAR:
         return "its sign is wrong"
-    simple = Fraction(ratio).limit_denominator(64)
-    told = str(simple) if abs(simple - ratio) <= NEAR * abs(ratio) else f"{ratio:.6g}"
+    simple = Fraction(ratio).limit_denominator(30)
+    told = str(simple) if abs(simple - ratio) <= NEAR / 10 * abs(ratio) else f"{ratio:.4g}"
     return f"every entry is {told} times what it should be"
 
 

@@ -89,6 +89,7 @@ VALUES: Mapping[str, Callable[..., float]] = MappingProxyType(
 
 THROUGH: Mapping[str, Callable[[Numbers], Numbers]] = MappingProxyType(
     {
+        "": lambda p: p,
         "tanh": lambda p: [math.tanh(x) for x in p],
         "sigmoid": lambda p: [1 / (1 + math.exp(-x)) for x in p],
         "softplus": lambda p: [math.log(1 + math.exp(x)) for x in p],
@@ -99,7 +100,7 @@ THROUGH: Mapping[str, Callable[[Numbers], Numbers]] = MappingProxyType(
 
 def outputs(case: Case, it: Subject) -> dict[str, Array]:
     """The loss of a case, under the one name that its subject has."""
-    through = THROUGH.get(case.options.get("through") or "", lambda p: p)
+    through = THROUGH[case.options.get("through") or ""]
     value, target, ignored = VALUES[case.subject[1]], it.inputs["target"], case.options.get("ignore_class")
     weights, mask = it.inputs.get("sample weight"), it.inputs.get("mask")
     terms: list[tuple[float, float]] = []  # of what counts, (value, weight)

@@ -46,7 +46,8 @@ def _rounded(case: Case, subject: Subject) -> dict[str, Array]:
 
 
 def _rule(case: Case, subject: Subject) -> dict[str, Array]:
-    return (loss_rule if case.subject[0] == "loss" else rule).outputs(case, subject)
+    outputs = loss_rule.outputs if case.subject[0] == "loss" else rule.outputs
+    return outputs(case, subject)
 
 
 ORACLES: Mapping[str, Callable[[Case, Subject], dict[str, Array]]] = MappingProxyType(

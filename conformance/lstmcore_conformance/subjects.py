@@ -206,7 +206,9 @@ def chain(case: Case, dtype: str | None = None) -> Sequential:
     """The model of a case, its weights those of the case; in its dtype or another."""
     dtype = dtype or case.dtype
     made = _Typed(dtype)
-    entries = [specs.made([name, options], lambda kind, **o: getattr(made, kind)(**o)) for name, options in case.subject[1]]
+    entries = [
+        specs.made([name, options], lambda kind, **o: getattr(made, kind)(**o)) for name, options in case.subject[1]
+    ]
     first = layers.Input(batch_shape=(None, *input_shape(case)))
     model = Sequential([first, *entries], name="chain")
     return _weighted(case, model, dtype)
@@ -247,7 +249,9 @@ def _of_graph(case: Case) -> Subject:
 
 def _of_loss(case: Case) -> Subject:
     program, arrays = objectives.loss(case)
-    return replace(_filled(case, program, arrays), fixed=tuple(name for name in arrays if name != objectives.PREDICTION))
+    return replace(
+        _filled(case, program, arrays), fixed=tuple(name for name in arrays if name != objectives.PREDICTION)
+    )
 
 
 def _of_paper(case: Case) -> Subject:

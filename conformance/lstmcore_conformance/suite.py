@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Iterator
 from lstmcore import plugins
 from lstmcore.contract import Backend, why_untrained
 from lstmcore.errors import UnsupportedOp
+from lstmcore_conformance import backward
 from lstmcore_conformance.cases import LEVELS, PROFILES, Case, load
 from lstmcore_conformance.checks import CHECKS
-from lstmcore_conformance import backward
 from lstmcore_conformance.diagnosis import diagnose
 from lstmcore_conformance.results import Judge, Result, Status
 from lstmcore_conformance.subjects import Sessions
@@ -24,7 +24,7 @@ __all__ = ["LEVELS", "PROFILES", "Case", "Result", "cases", "examine", "run"]
 def cases(
     profile: str = "standard", containing: str = "", families: Collection[str] = (), levels: Collection[str] = LEVELS
 ) -> tuple[Case, ...]:
-    """The cases of a profile whose id contains a text, at those levels, of those families (of all where none is named)."""
+    """The cases of a profile whose id contains a text, at those levels; of those families, or of all where none is named."""
     chosen = (c for c in load(profile) if c.level in levels and (not families or c.family in families))
     return tuple(c for c in chosen if containing in c.id)
 
@@ -42,7 +42,9 @@ def examine(case: Case, backend: Backend, sessions: Sessions | None = None) -> R
     So are the levels that a backend does not have, as it does not train.
     """
     if case.level != "forward" and (reason := why_untrained(backend)):
-        return Result(case.id, case.family, case.level, "unsupported", limit=case.limit, message=untrained(backend, reason))
+        return Result(
+            case.id, case.family, case.level, "unsupported", limit=case.limit, message=untrained(backend, reason)
+        )
     judge = Judge(case.dtype, case.limit)
     status: Status = "failed"
     message = ""

@@ -6,7 +6,7 @@ reference, which is ``fit`` in float64; or the rule, a training loop written her
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from lstmcore import losses, optimizers
 from lstmcore.contract import Backend
-from lstmcore.models.base import BaseModel
+from lstmcore.models.training import TrainableModel
 from lstmcore.ops import Tensor
 from lstmcore.program import Noise
 from lstmcore.random import Stream, set_random_seed
-from lstmcore.runtime.objective import Goal, objective
+from lstmcore.runtime.objective import Goal, Objective, objective
 from lstmcore_conformance import data, objectives
 from lstmcore_conformance.cases import Case
 from lstmcore_conformance.descent import Descent
@@ -107,7 +107,7 @@ def _applied(
     weights = {name: put(w) for name, w in start.items()}
     slots = {name: {slot: put(a) for slot, a in rule.slots(w.shape, dtype).items()} for name, w in start.items()}
     tensors = {name: Tensor(w.shape) for name, w in start.items()}
-    kept = {name: {slot: tensors[name] for slot in own} for name, own in slots.items()}
+    kept = {name: dict.fromkeys(own, tensors[name]) for name, own in slots.items()}
     signature = (tensors, tensors, kept, {name: Tensor(()) for name in rule.scalars(0)})
     step = backend.compile(partial(rule.apply, backend.maths), signature, dtype)
     for number, given in enumerate(gradients):
@@ -143,10 +143,10 @@ class Learned(NamedTuple):
     losses: Array
 
 
-MODELS: Mapping[str, Callable[..., BaseModel]] = MappingProxyType({"model": chain, "graph": graph})
+MODELS: Mapping[str, Callable[..., TrainableModel]] = MappingProxyType({"model": chain, "graph": graph})
 
 
-def lesson(case: Case, model: BaseModel) -> Lesson:
+def lesson(case: Case, model: TrainableModel) -> Lesson:
     """The data of a case, by its ``loss`` and the options in `USUAL`."""
     o = {**USUAL, **case.options}
     program, samples = model.program, case.settings["B"]
@@ -193,30 +193,42 @@ def ruled(case: Case) -> Learned:
     """The same by hand: batch after batch, gradients of the reference in float64, the rule's optimizer."""
     model = MODELS[case.subject[0]](case, "float64")
     one = lesson(case, model)
-    goals = [Goal(loss, w) for loss, w in zip(one.losses, one.loss_weights or [1.0] * len(one.losses), strict=True)]
-    sample_weights = one.weights or [None] * len(one.targets)
-    goal = objective(model, goals, one.targets, sample_weights, training=True)
-    trained = tuple(path for path in model.trained_paths() if path in goal.program.weights)
-    everything = {**one.inputs, **dict(zip(goal.targets, one.targets, strict=True))}
-    everything |= dict(zip(goal.sample_weights, one.weights or [], strict=True))
-    weights = model.every_path()
+    parts = list(_parts(model, one))
+    weights, samples = model.every_path(), case.settings["B"]
+    trained = tuple(path for path in model.trained_paths() if any(path in goal.program.weights for _, goal, _ in parts))
     rule = Descent(*one.optimizer, {name: weights[name] for name in trained})
-    stream, means, step = Stream(SEED, ("generator", 0, "process", "training")), [], 0
-    samples = case.settings["B"]
+    stream, means = Stream(SEED, ("generator", 0, "process", "training")), []
     for epoch in range(one.epochs):
         order = stream.child("epoch", epoch).permutation(samples) if one.shuffle else np.arange(samples)
         total = 0.0
         for start in range(0, samples, one.batch_size):
-            values = {name: array[order[start : start + one.batch_size]] for name, array in everything.items()}
-            size = len(order[start : start + one.batch_size])
-            values |= _entering(goal.program, values, size, stream.child("step", step))
-            asked = Question(goal.program, {**weights, **rule.weights}, values, trained)
-            found = answer(asked, reference(), "float64", _sessions)
-            total += size * float(found.outputs[goal.loss])
-            rule.step(found.gradients)
-            step += 1
+            rows, step = order[start : start + one.batch_size], stream.child("step", rule.taken)
+            gradients = {name: np.zeros_like(w) for name, w in rule.weights.items()}
+            for share, goal, arrays in parts:
+                values = {name: array[rows] for name, array in arrays.items()}
+                values |= _entering(goal.program, values, len(rows), step)
+                wrt = tuple(name for name in trained if name in goal.program.weights)
+                asked = Question(goal.program, {**weights, **rule.weights}, values, wrt)
+                found = answer(asked, reference(), "float64", _sessions)
+                total += share * len(rows) * float(found.outputs[goal.loss])
+                for name, gradient in found.gradients.items():
+                    gradients[name] += share * gradient
+            rule.step(gradients)
         means.append(total / samples)
     return Learned({**weights, **rule.weights}, np.array(means))
+
+
+def _parts(model: TrainableModel, one: Lesson) -> Iterator[tuple[float, Objective, Arrays]]:
+    """How much it counts, an objective, and its arrays: one of all losses, or with ``loss_weights`` one of each."""
+    weights: list[Any] = one.weights or [None] * len(one.losses)
+    every = range(len(one.losses))
+    chosen = [(1.0, list(every))] if one.loss_weights is None else [(one.loss_weights[k], [k]) for k in every]
+    for share, outputs in chosen:
+        goals = [Goal(loss if k in outputs else None) for k, loss in enumerate(one.losses)]
+        targets, own = [one.targets[k] for k in outputs], [weights[k] for k in outputs]
+        goal = objective(model, goals, targets, own, training=True)
+        arrays = {**one.inputs, **dict(zip(goal.targets, targets, strict=True))}
+        yield share, goal, {**arrays, **dict(zip(goal.sample_weights, own if one.weights else [], strict=True))}
 
 
 def _entering(program: Any, values: Arrays, size: int, stream: Stream) -> Arrays:

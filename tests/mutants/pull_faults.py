@@ -146,7 +146,9 @@ def inverted_mask(op: Any, w: Any, inputs: tuple[Any, ...]) -> Any:
 
 def option(**options: Any) -> WrapPull:
     """The vjp of an op with other options; those that it does not have are left out."""
-    return vjp_of(lambda op, w, inputs: (replace(op, **{k: v for k, v in options.items() if hasattr(op, k)}), w, inputs))
+    return vjp_of(
+        lambda op, w, inputs: (replace(op, **{k: v for k, v in options.items() if hasattr(op, k)}), w, inputs)
+    )
 
 
 def through_the_mask(back: Back, of_weights: Any, of_inputs: Any) -> Any:
@@ -311,7 +313,9 @@ BY_HAND: dict[str, PullFault] = {
     "y has no gradient": (OVER_TIME, given_gradients(lambda op, dy, *ds: (None, *ds))),
     "only the last y has a gradient": (
         OVER_TIME,
-        given_gradients(lambda op, dy, *ds: (None if dy is None else dy * (np.arange(dy.shape[1]) == dy.shape[1] - 1)[:, None], *ds)),
+        given_gradients(
+            lambda op, dy, *ds: (None if dy is None else dy * (np.arange(dy.shape[1]) == dy.shape[1] - 1)[:, None], *ds)
+        ),
     ),
     "the last state has no gradient": (OVER_TIME, given_gradients(lambda op, dy, *ds: (dy, *[None] * len(ds)))),
     "the last c has no gradient": ((ops.Lstm,), given_gradients(lambda op, dy, dh, dc: (dy, dh, None))),
@@ -325,13 +329,19 @@ BY_HAND: dict[str, PullFault] = {
     "slope of hard_sigmoid for sigmoid": ((ops.Lstm, ops.Gru), option(recurrent_activation=Function("hard_sigmoid"))),
     "x: the first sample alone": (OVER_TIME, first(first_row)),
     "Affine: the first sample alone": ((ops.Affine,), first(first_row)),
-    "Affine: kernel by the mean over samples": ((ops.Affine,), weight("kernel", lambda back, g: g / len(back.inputs[0]))),
+    "Affine: kernel by the mean over samples": (
+        (ops.Affine,),
+        weight("kernel", lambda back, g: g / len(back.inputs[0])),
+    ),
     "Affine: bias by the mean over samples": ((ops.Affine,), weight("bias", lambda back, g: g / len(back.inputs[0]))),
     "Embed: a row counts once": ((ops.Embed,), weight("embeddings", looked_up_once)),
     "Conv: kernel flipped": ((ops.Conv,), weight("kernel", lambda back, g: g[::-1])),
     "Conv: x reversed": ((ops.Conv,), first(lambda back, g: g[:, ::-1])),
     "Binary: mean over what was broadcast": ((ops.Binary,), inputs(averaged)),
-    "Binary: gradients swapped": ((ops.Binary,), inputs(lambda back, g: g[::-1] if g[0] is not None and g[0].shape == g[1].shape else g)),
+    "Binary: gradients swapped": (
+        (ops.Binary,),
+        inputs(lambda back, g: g[::-1] if g[0] is not None and g[0].shape == g[1].shape else g),
+    ),
     "Select: both branches": ((ops.Select,), inputs(both_branches)),
     "Pool: max as mean": ((ops.Pool,), option(function="mean")),
     "Reduce: mean as sum": ((ops.Reduce,), where(lambda op: op.function == "mean", option(function="sum"))),
@@ -348,7 +358,15 @@ BY_HAND: dict[str, PullFault] = {
         (ops.Activate,),
         where(
             lambda op: op.function.name == "gelu",
-            vjp_of(lambda op, w, x: (replace(op, function=Function("gelu", (("approximate", not op.function.parameters["approximate"]),))), w, x)),
+            vjp_of(
+                lambda op, w, x: (
+                    replace(
+                        op, function=Function("gelu", (("approximate", not op.function.parameters["approximate"]),))
+                    ),
+                    w,
+                    x,
+                )
+            ),
         ),
     ),
     "Concat: parts in the wrong order": ((ops.Concat,), inputs(swapped_parts)),
