@@ -24,7 +24,7 @@ __all__ = ["LEVELS", "PROFILES", "Case", "Result", "cases", "examine", "run"]
 def cases(
     profile: str = "standard", containing: str = "", families: Collection[str] = (), levels: Collection[str] = LEVELS
 ) -> tuple[Case, ...]:
-    """The cases of a profile whose id contains a text, at those levels; of those families, or of all where none is named."""
+    """The cases of a profile at those levels whose id contains a text, of those families (none named: of all)."""
     chosen = (c for c in load(profile) if c.level in levels and (not families or c.family in families))
     return tuple(c for c in chosen if containing in c.id)
 
