@@ -25,7 +25,7 @@ from lstmcore_conformance.subjects import Sessions, Subject, subject
 
 Array = NDArray[Any]
 UNTRAINED = ("moving_mean", "moving_variance")  # statistics: no gradient is taken of them
-SMALL = 0.01
+SMALL = 0.1
 STEP, SLOPE_LIMIT = 1e-6, 1e-5
 _sessions = Sessions()
 
@@ -57,34 +57,37 @@ class Answer(NamedTuple):
 
 def question(key: str, it: Subject) -> Question:
     """What is asked about a subject."""
-    build, program = Builder(), it.program
-    weights, values = dict(it.weights), dict(it.noise)
-    carries = {c.before: it.carries[c.name] for c in program.carries if c.name in it.carries}
-    for name in program.entering:
-        array = it.inputs[name] if name in it.inputs else carries.get(name, values.get(name))
-        if array is None:  # a state that starts at zero
-            array = np.zeros([n or it.samples for n in program.values[name].shape])
-        if program.values[name].kind == "float" and name not in (*it.noise, *it.fixed):
+    build, weights, values = Builder(), dict(it.weights), dict[str, Array]()
+    for name, array in _entering(it).items():
+        if it.program.values[name].kind == "float" and name not in (*it.noise, *it.fixed):
             build.add(Node(name, ops.Parameter(array.shape), (), (name,), {"value": name}))
             weights[name] = array
         else:
-            build.input(name, array.shape, program.values[name].kind)
+            build.input(name, array.shape, it.program.values[name].kind)
             values[name] = array
-    for node in program.nodes:
+    for node in it.program.nodes:
         build.add(node)
-    given = dict.fromkeys((*program.outputs, *(carry.after for carry in program.carries)))
-    terms = []
-    for name in given:
-        value = build.values[name]
-        if value.kind == "float":
-            terms.append(_weighed(build, key, value, values))
-    if not terms:
+    given = dict.fromkeys((*it.program.outputs, *(carry.after for carry in it.program.carries)))
+    floats = [build.values[name] for name in given if build.values[name].kind == "float"]
+    if not floats:
         raise ValueError("no output is a float: there is nothing to take a gradient of")
-    total, *others = terms
+    total, *others = [_weighed(build, key, value, values) for value in floats]
     for term in others:
         (total,) = build.op(ops.Binary("add"), total, term, name="number")
     wrt = tuple(path for path in weights if path.rpartition("/")[2] not in UNTRAINED)
-    return Question(build.finish([total.name, *(n for n in given if n != total.name)]), weights, values, wrt)
+    return Question(build.finish([total.name, *given]), weights, values, wrt)
+
+
+def _entering(it: Subject) -> Mapping[str, Array]:
+    """All that comes from outside, by name; states that are not given start at zero."""
+    program = it.program
+    states = {
+        carry.before: it.carries[carry.name]
+        if carry.name in it.carries
+        else np.zeros((it.samples, *(int(n or 0) for n in program.values[carry.before].shape[1:])))
+        for carry in program.carries
+    }
+    return {**it.inputs, **states, **it.noise}
 
 
 def _weighed(build: Builder, key: str, value: Value, values: dict[str, Array]) -> Value:
@@ -140,7 +143,7 @@ def bent(key: str, asked: Question, ask: Callable[[Question], Answer]) -> str:
     along = {name: data.direction(key, f"along {name}", asked.weights[name].shape) for name in asked.wrt}
 
     def at(step: float) -> Answer:
-        moved = {name: asked.weights[name] + step * direction for name, direction in along.items()}
+        moved = {name: np.asarray(asked.weights[name] + step * d) for name, d in along.items()}
         return ask(replace(asked, weights={**asked.weights, **moved}))
 
     here, number = at(0), asked.program.outputs[0]
@@ -156,7 +159,7 @@ def bent(key: str, asked: Question, ask: Callable[[Question], Answer]) -> str:
 
 
 def judge_answer(asked: Question, given: Answer, right: Answer, judge: Judge, mask: Array | None = None) -> None:
-    """Each gradient by itself; one that is small, or zero but for rounding, by 1/100 of the largest.
+    """Each gradient by itself; one that is small, or zero but for rounding, by a tenth of the largest.
 
     The number itself is a sum in which much cancels, and is not judged.
     """

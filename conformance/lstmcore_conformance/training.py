@@ -240,7 +240,16 @@ def _entering(program: Any, values: Arrays, size: int, stream: Stream) -> Arrays
 
 def _drawn(noise: Noise, like: Any, stream: Stream) -> Array:
     shape = tuple(1 if axis in noise.ones else n for axis, n in enumerate(like))
-    return data.NOISES[noise.kind](stream.child(noise.name), shape, noise.rate)
+    return PORTABLE[noise.kind](stream.child(noise.name), shape, noise.rate)
+
+
+# The noise of a step from its stream, which is the same on every engine: a promise of the core.
+PORTABLE: Mapping[str, Callable[[Stream, tuple[int, ...], float], Array]] = MappingProxyType(
+    {
+        "dropout": lambda stream, shape, rate: np.where(stream.uniform(shape) < rate, 0.0, 1 / (1 - rate)),
+        "normal": lambda stream, shape, rate: rate * stream.normal(shape),
+    }
+)
 
 
 def fit(case: Case, backend: Backend, judge: Judge, sessions: Sessions) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from rewriting import Plant, attribute, method
 
-from lstmcore import losses, sweep
+from lstmcore import losses, ops, sweep
 from lstmcore.formulas import Term
 from lstmcore.losses import base as losses_base
 from lstmcore.optimizers import base as optimizers_base
 from lstmcore.optimizers import clipping, rules, schedules
 from lstmcore.random import Stream
-from lstmcore.runtime import data, fit, noise, objective, trainer
+from lstmcore.runtime import data, fit, noise, objective
 
 # Losses.
 
@@ -56,6 +56,12 @@ def over_all(right: Any, build: Any, v: Any, w: Any, m: Any, reduction: Any = lo
     return (Term(build, made) / count).value
 
 
+def over_steps(right: Any, t: Term, p: Term) -> Any:
+    """Along the wrong axis."""
+    (total,) = t.build.op(ops.Reduce("sum", (1,)), (t * (t / p).unary("log")).value)
+    return Term(t.build, total)
+
+
 def doubled(right: Any, *args: Any, **kwargs: Any) -> Any:
     value = right(*args, **kwargs)
     return (Term(args[0], value) * 2.0).value
@@ -79,6 +85,7 @@ LOSSES: dict[str, Plant] = {
     "poisson: without the target": formula("Poisson", lambda right, t, p: (p - (p + 1e-7).unary("log")).mean()),
     "kl: the other way round": formula("KLDivergence", lambda right, t, p: (p * (p / t).unary("log")).sum()),
     "kl: the mean": formula("KLDivergence", lambda right, t, p: (t * (t / p).unary("log")).mean()),
+    "kl: over the steps": formula("KLDivergence", over_steps),
     "cosine: its sign": formula("CosineSimilarity", lambda right, t, p: -1.0 * right()),
     "cosine: not of unit vectors": formula("CosineSimilarity", lambda right, t, p: -1.0 * (t * p).sum()),
     "hinge: 0 stays 0": formula("Hinge", lambda right, t, p: (1.0 - t * p).maximum(0.0).mean()),
@@ -407,16 +414,10 @@ def kind(name: str, make: Callable[..., Any]) -> Plant:
     return attribute(noise, "KINDS", {**noise.KINDS, name: make})
 
 
-def stepping(change: Callable[..., Any]) -> Plant:
-    return method(trainer.Trainer, "step", change)
-
-
-def forgetting(right: Any, self: Any, *args: Any) -> Any:
+def forgetting(right: Any, self: Any, maths: Any, weights: Any, gradients: Any, slots: Any, x: Any) -> Any:
     """The slots start anew at each step."""
-    slots = self.slots
-    made = right(self, *args)
-    self.slots = slots
-    return made
+    empty = {name: {slot: 0 * array for slot, array in own.items()} for name, own in slots.items()}
+    return right(self, maths, weights, gradients, empty, x)
 
 
 def last_batch_dropped(right: Any, whole: Any, size: int, stream: Any) -> Any:
@@ -444,15 +445,13 @@ def overwritten(right: Any, self: Any, name: str, gradient: Any) -> None:
 LOOP: dict[str, Plant] = {
     "noise: the same at each step": drawn(same_each_step),
     "noise: redrawn at each time step": method(noise, "_shape", redrawn_each_time_step),
-    "dropout: not scaled": kind("dropout", lambda stream, shape, rate: 1.0 * (stream.uniform(shape) >= rate)),
+    "dropout: not scaled": kind("dropout", lambda stream, shape, rate, *dtype: 1.0 * (stream.uniform(shape) >= rate)),
     "dropout: the rate is what stays": kind(
-        "dropout", lambda stream, shape, rate: (stream.uniform(shape) < rate) / rate
+        "dropout", lambda stream, shape, rate, *dtype: (stream.uniform(shape) < rate) / rate
     ),
-    "dropout: never": kind("dropout", lambda stream, shape, rate: np.ones(shape)),
-    "steps count from 1": stepping(
-        lambda right, self, values, carries, number, stream: right(self, values, carries, number + 1, stream)
-    ),
-    "slots start anew at each step": stepping(forgetting),
+    "dropout: never": kind("dropout", lambda stream, shape, rate, *dtype: np.ones(shape)),
+    "steps count from 1": method(optimizers_base.Optimizer, "scalars", lambda right, self, step: right(self, step + 1)),
+    "slots start anew at each step": method(optimizers_base.Optimizer, "apply", forgetting),
     "a partial batch counts as a whole one": method(
         fit.Means, "add", lambda right, self, values, samples: right(self, values, 4)
     ),
