@@ -253,13 +253,16 @@ PORTABLE: Mapping[str, Callable[[Stream, tuple[int, ...], float], Array]] = Mapp
 
 
 def fit(case: Case, backend: Backend, judge: Judge, sessions: Sessions) -> None:
-    """Weights and losses are those of the oracle, and so is where every weight moved."""
+    """Weights and losses are those of the oracle; a weight is measured by the largest number it starts or ends with."""
     right = ruled(case) if case.oracle == "rule" else fitted(case, reference(), "float64")
     given = fitted(case, backend, case.dtype)
     start = MODELS[case.subject[0]](case, "float64").weights
     judge.values("loss of each epoch", given.losses, right.losses, hint=likeness)
     for name, array in right.weights.items():
-        judge.values(f"{name} after training", given.weights[name], array, hint=partial(_moved, start[name]))
+        least = float(np.abs(start[name]).max())
+        judge.values(
+            f"{name} after training", given.weights[name], array, least=least, hint=partial(_moved, start[name])
+        )
     if case.dtype != "float64":
         own, single = Judge(case.dtype), fitted(case, reference(), case.dtype)
         own.all({"loss": single.losses, **single.weights}, {"loss": right.losses, **right.weights})
