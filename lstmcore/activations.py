@@ -37,6 +37,10 @@ tanh                tanh(x)
 tanh_shrink         x - tanh(x)
 threshold           x where x > threshold, else default_value
 ==================  ==============================================================================
+
+A gradient needs a slope at kinks too: at 0 relu and leaky_relu have negative_slope, elu alpha, selu and celu that of
+the side above; hard_tanh, hard_sigmoid_0_2 and relu's max_value pass the gradient on at their bounds, while
+hard_sigmoid, hard_silu's factor, sparse_sigmoid and relu6 do not; at their thresholds the shrinks and threshold have 0.
 """
 
 from __future__ import annotations

@@ -208,8 +208,18 @@ def _choose(backend: Backend, node: Node, facts: Facts) -> Choice:
 
 
 def capabilities(backend: Backend | type[Backend]) -> dict[str, Any]:
-    """What follows from the table: the ops with their kernels, the dtypes, whether it can train by itself."""
+    """What follows from the table: the ops with their kernels, the dtypes, and whether it can train."""
     return {
         "ops": {op.__name__: [kernel.name for kernel in table] for op, table in backend.kernels.items()},
         "dtypes": list(backend.dtypes),
+        "trains": not why_untrained(backend),
     }
+
+
+def why_untrained(backend: Backend | type[Backend]) -> str:
+    """Why a backend cannot train anything, and what it needs; "" if it can."""
+    cls = backend if isinstance(backend, type) else type(backend)
+    own = cls.differentiate is not Backend.differentiate
+    if not own and not any(kernel.pull for table in cls.kernels.values() for kernel in table):
+        return "no kernel has a pull, and differentiate is not its own"
+    return "" if cls.maths is not None else "it lends the optimizers no maths"

@@ -41,11 +41,19 @@ def test_the_installed_example_passes_the_suite(installed: Path) -> None:
 
 def test_what_it_lacks_is_named(installed: Path) -> None:
     """A hundred lines hold the recurrent ops and not the whole opset; the suite says so for each case."""
-    done = run(installed, "conformance", "--backend", "einsum", "--profile", "smoke", "--json", "--strict")
+    asked = ("conformance", "--backend", "einsum", "--profile", "smoke", "--level", "forward", "--json", "--strict")
+    done = run(installed, *asked)
     assert done.returncode == 1
     lacking = [result for result in json.loads(done.stdout)["cases"] if result["status"] == "unsupported"]
     assert lacking
     assert all("it has no kernel for" in result["message"] for result in lacking)
+
+
+def test_that_it_does_not_train_is_told_once(installed: Path) -> None:
+    done = run(installed, "conformance", "--backend", "einsum", "--profile", "smoke")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    assert done.stdout.count("backend 'einsum' does not train") == 1
+    assert "training: 0 passed, 0 failed" in done.stdout
 
 
 def test_it_is_listed_like_any_other(installed: Path) -> None:

@@ -43,6 +43,14 @@ def unstacked(x: Tensor) -> Callable[[Tensor], Tensor]:
     return steps
 
 
+def _heard(x: Tensor, mask: Tensor | None) -> Tensor:
+    """x (B, T, ...) without NaN and infinities at the masked steps: through a gradient of 0 they would be NaN."""
+    if mask is None or not x.dtype.is_floating:
+        return x
+    valid = tf.reshape(mask, tf.concat((tf.shape(mask), [1] * (x.shape.rank - 2)), 0))
+    return tf.where(valid | tf.math.is_finite(x), x, tf.zeros_like(x))
+
+
 def _over_time(
     op: Recurrent | Scan,
     step: Step,
@@ -110,7 +118,7 @@ def scan(
     elif previous is None:
         dtype = next(value.dtype for value in (x, *states, *w.values()) if value.dtype.is_floating)
         previous = tf.zeros((tf.shape(x)[0], *shape), dtype)
-    return _over_time(op, step, _time_first(x), tuple(states), mask, previous, reader)
+    return _over_time(op, step, _time_first(_heard(x, mask)), tuple(states), mask, previous, reader)
 
 
 def _project(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
@@ -137,7 +145,7 @@ def lstm(
         return h, h, c
 
     before = tf.zeros_like(h) if previous is None else previous
-    return _over_time(op, step, _project(x, w["kernel"], w.get("bias")), (h, c), mask, before, reader)
+    return _over_time(op, step, _project(_heard(x, mask), w["kernel"], w.get("bias")), (h, c), mask, before, reader)
 
 
 def gru(
@@ -169,7 +177,7 @@ def gru(
     bias_x = bias[0] if bias is not None and op.reset_after else bias
     step = step_after if op.reset_after else step_before
     before = tf.zeros_like(h) if previous is None else previous
-    return _over_time(op, step, _project(x, w["kernel"], bias_x), (h,), mask, before, reader)
+    return _over_time(op, step, _project(_heard(x, mask), w["kernel"], bias_x), (h,), mask, before, reader)
 
 
 def simple_rnn(
@@ -186,4 +194,4 @@ def simple_rnn(
         return h, h
 
     before = tf.zeros_like(h) if previous is None else previous
-    return _over_time(op, step, _project(x, w["kernel"], w.get("bias")), (h,), mask, before, reader)
+    return _over_time(op, step, _project(_heard(x, mask), w["kernel"], w.get("bias")), (h,), mask, before, reader)

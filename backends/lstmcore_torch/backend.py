@@ -115,11 +115,9 @@ class TorchBackend(Backend):
             leaves = {name: weights[name].detach().requires_grad_() for name in wrt}
             with torch.enable_grad():
                 outputs, carries = interpret(program, runs, {**weights, **leaves}, values)
-            total = outputs[loss]
-            inputs = list(leaves.values())
-            found = (
-                torch.autograd.grad(total, inputs, allow_unused=True) if total.requires_grad else [None] * len(inputs)
-            )
+            found: Sequence[Tensor | None] = [None] * len(leaves)
+            if outputs[loss].requires_grad:  # it depends on some weight
+                found = torch.autograd.grad(outputs[loss], list(leaves.values()), allow_unused=True)
             # The fused kernels give theirs transposed, on which an optimizer takes twice as long.
             gradients = {
                 name: torch.zeros_like(leaf) if gradient is None else gradient.contiguous()

@@ -26,6 +26,11 @@ def relu(x: Tensor, negative_slope: float, max_value: float | None, threshold: f
     return y if max_value is None else y.clamp(max=max_value)
 
 
+def selu(x: Tensor) -> Tensor:
+    # torch.selu has at 0 the slope of the other side.
+    return 1.0507009873554805 * torch.where(x >= 0, x, 1.6732632423543772 * torch.expm1(x.clamp(max=0)))
+
+
 def gelu(x: Tensor, approximate: bool) -> Tensor:
     # F.gelu(inf) is NaN in float32 on the CPU (2.13, measured).
     if approximate:
@@ -45,7 +50,8 @@ def sparsemax(x: Tensor, axis: int) -> Tensor:
 
 FUNCTIONS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
     {
-        "celu": lambda x, alpha: F.celu(x, alpha),
+        # F.celu's backward is only as good as float32 (2.13, measured).
+        "celu": lambda x, alpha: torch.where(x >= 0, x, alpha * torch.expm1(x.clamp(max=0) / alpha)),
         "elu": lambda x, alpha: F.elu(x, alpha),
         "exponential": torch.exp,
         "gelu": gelu,
@@ -55,7 +61,7 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "hard_sigmoid": lambda x: F.relu6(x + 3) / 6,
         "hard_sigmoid_0_2": lambda x: (0.2 * x + 0.5).clamp(0, 1),
         "hard_silu": F.hardswish,
-        "hard_tanh": F.hardtanh,
+        "hard_tanh": lambda x: x.clamp(-1, 1),
         "leaky_relu": lambda x, negative_slope: F.leaky_relu(x, negative_slope),
         "linear": lambda x: x,
         "log_sigmoid": lambda x: -softplus(-x),
@@ -63,7 +69,7 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "mish": lambda x: x * torch.tanh(softplus(x)),
         "relu": relu,
         "relu6": F.relu6,
-        "selu": torch.selu,
+        "selu": selu,
         "sigmoid": torch.sigmoid,
         "silu": F.silu,
         "soft_shrink": lambda x, threshold: F.softshrink(x, threshold),
@@ -71,7 +77,7 @@ FUNCTIONS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "softplus": softplus,
         "softsign": F.softsign,
         "sparse_plus": lambda x: torch.where(x >= 1, x, (x.clamp(min=-1) + 1).square() / 4),
-        "sparse_sigmoid": lambda x: ((x + 1) / 2).clamp(0, 1),
+        "sparse_sigmoid": lambda x: torch.where(x.abs() < 1, x, x.detach().clamp(-1, 1)) / 2 + 0.5,
         "sparsemax": sparsemax,
         "squareplus": lambda x, b: (x + (x.square() + b).sqrt()) / 2,
         "tanh": torch.tanh,

@@ -20,6 +20,13 @@ def _where(valid: Tensor, new: Tensor, held: Tensor) -> Tensor:
     return torch.where(valid.reshape(-1, *[1] * (new.dim() - 1)), new, held)
 
 
+def _heard(x: Tensor, mask: Tensor | None) -> Tensor:
+    """x (B, T, ...) without NaN and infinities at the masked steps: through a gradient of 0 they would be NaN."""
+    if mask is None or not x.is_floating_point():
+        return x
+    return torch.where(mask.reshape(*mask.shape, *[1] * (x.dim() - 2)) | x.isfinite(), x, 0)
+
+
 def _over_time(
     op: Recurrent | Scan,
     step: Step,
@@ -49,7 +56,7 @@ def scan(op: Scan, w: Weights, x: Tensor, *rest: Any, body: Step) -> tuple[Tenso
     def step(x_t: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         return body(w, x_t, *states)
 
-    return _over_time(op, step, x, tuple(states), mask, previous)
+    return _over_time(op, step, _heard(x, mask), tuple(states), mask, previous)
 
 
 def _project(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
@@ -66,7 +73,7 @@ def lstm(
         h = apply(op.recurrent_activation, o) * apply(op.activation, c)
         return h, h, c
 
-    return _over_time(op, step, _project(x, w["kernel"], w.get("bias")), (h, c), mask, previous)
+    return _over_time(op, step, _project(_heard(x, mask), w["kernel"], w.get("bias")), (h, c), mask, previous)
 
 
 def gru(op: Gru, w: Weights, x: Tensor, h: Tensor, mask: Tensor | None, previous: Tensor | None) -> tuple[Tensor, ...]:
@@ -92,7 +99,7 @@ def gru(op: Gru, w: Weights, x: Tensor, h: Tensor, mask: Tensor | None, previous
         h = update * h + (1 - update) * proposal
         return h, h
 
-    z = _project(x, w["kernel"], bias if bias is None or not op.reset_after else bias[0])
+    z = _project(_heard(x, mask), w["kernel"], bias if bias is None or not op.reset_after else bias[0])
     if bias is not None and op.reset_after:
         # The update and reset gates see both biases as one sum; only the candidate's stays apart.
         z = z + torch.cat((bias[1, : 2 * units], torch.zeros_like(bias[1, 2 * units :])))
@@ -106,4 +113,4 @@ def simple_rnn(
         h = apply(op.activation, torch.addmm(z, h, w["recurrent_kernel"]))
         return h, h
 
-    return _over_time(op, step, _project(x, w["kernel"], w.get("bias")), (h,), mask, previous)
+    return _over_time(op, step, _project(_heard(x, mask), w["kernel"], w.get("bias")), (h,), mask, previous)

@@ -1,11 +1,14 @@
 """The cases: families of settings in ``families/*.json``, expanded to rows with stable, readable ids.
 
-A family says what is built (``layer``, ``op``, ``model``, ``graph`` or ``paper``), how it is checked (``check``), who
-judges (``oracle``), and what varies: ``axes``, crossed in full or, with ``"cover": "pairs"``, so that every pair of
+A family says what is built (one of `SUBJECTS`), at which ``level``, how it is checked (``check``), who judges
+(``oracle``), and what varies: ``axes``, crossed in full or, with ``"cover": "pairs"``, so that every pair of
 values occurs; ``cross``, with which all that is crossed once more; ``rows``, spelled out; ``fixed``, for all. A
 setting is one of `SETTINGS`, or else an option of what is built, or a further argument of its call. Layers in options
 are written ``["LSTMCell", {"units": 3}]``. Ids read ``family/settings that matter/dtype``; renaming one orphans its
 xfails and goldens, and gives it other numbers.
+
+With ``of``, a family has the cases of other families, at its own level, judged by the reference: all of them, or those
+whose settings and options have one of the values in ``where``. Their ids are those of the others behind its name.
 """
 
 from __future__ import annotations
@@ -13,14 +16,22 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
+from lstmcore.runtime.compare import LIMIT
+
 PROFILES = ("smoke", "standard")
-SUBJECTS = ("layer", "op", "model", "graph", "paper")
+LEVELS = ("forward", "gradient", "training")
+SUBJECTS = ("layer", "op", "model", "graph", "paper", "loss", "optimizer")
+
+# The check of a family that names none.
+USUAL_CHECK: Mapping[str, str] = MappingProxyType({"forward": "values", "gradient": "gradient", "training": "fit"})
+# E may be this at most. Gradients: 1e-5 of the largest in float32, and as many units of the last place in float64.
+LIMITS: Mapping[str, float] = MappingProxyType({"forward": LIMIT, "gradient": 84.0, "training": LIMIT})
 
 # What every case has: batch, time, features, units, and how it is run. I, B, H and T differ.
 SETTINGS: Mapping[str, Any] = MappingProxyType(
@@ -40,6 +51,8 @@ SETTINGS: Mapping[str, Any] = MappingProxyType(
         "masks": None,  # where there are several inputs: the pattern for each
         "previous": False,  # the output before the first step is given
         "mask_out": False,  # the masks that go on are outputs too
+        "training": False,  # lowered as a training step has it, with noise
+        "limit": None,  # of E, where it is not that of the level
     }
 )
 
@@ -60,6 +73,12 @@ class Case:
     @property
     def dtype(self) -> str:
         return str(self.settings["dtype"])
+
+    @property
+    def limit(self) -> float:
+        """The largest E with which it passes."""
+        own = self.settings["limit"]
+        return LIMITS[self.level] if own is None else float(own)
 
     @property
     def key(self) -> str:
@@ -91,14 +110,36 @@ def families() -> tuple[dict[str, Any], ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=1)
+def _by_name() -> dict[str, dict[str, Any]]:
+    return {family["name"]: family for family in families()}
+
+
 def _read(family: Mapping[str, Any]) -> tuple[Case, ...]:
-    made = tuple(_case(family, settings) for settings in _expand(family))
+    made = tuple(_again(family) if "of" in family else (_case(family, settings) for settings in _expand(family)))
     seen: set[str] = set()
     for case in made:
         if case.id in seen:
             raise ValueError(f"two cases are called {case.id!r}")
         seen.add(case.id)
     return made
+
+
+def _again(family: Mapping[str, Any]) -> Iterator[Case]:
+    """The cases of other families that fit."""
+    level, wanted = family["level"], family.get("where", {}).items()
+    for name in family["of"]:
+        for case in _read(_by_name()[name]):
+            known = {**case.settings, **case.options}
+            if all(known.get(key) in values for key, values in wanted):
+                yield replace(
+                    case,
+                    id=f"{family['name']}/{case.id}",
+                    family=family["name"],
+                    level=level,
+                    check=family.get("check", USUAL_CHECK[level]),
+                    oracle=family.get("oracle", "reference"),
+                )
 
 
 def _expand(family: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -112,17 +153,17 @@ def _expand(family: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _case(family: Mapping[str, Any], given: Mapping[str, Any]) -> Case:
-    settings = {**SETTINGS, **{k: v for k, v in given.items() if k in SETTINGS}}
-    options = {k: v for k, v in given.items() if k not in SETTINGS and k not in (*SUBJECTS, "name", "check")}
     what = next(key for key in SUBJECTS if key in family or key in given)
-    fixed = family.get("fixed", {})
+    settings = {**SETTINGS, **{k: v for k, v in given.items() if k in SETTINGS}}
+    options = {k: v for k, v in given.items() if k not in SETTINGS and k not in (what, "name", "check", "case")}
+    fixed, level = family.get("fixed", {}), family.get("level", "forward")
     varying = {k: v for k, v in given.items() if k not in fixed}
     return Case(
         id="/".join((family["name"], _words(varying), settings["dtype"])),
         family=family["name"],
         subject=(what, given.get(what, family.get(what))),
-        level=family.get("level", "forward"),
-        check=given.get("check", family.get("check", "values")),
+        level=level,
+        check=given.get("check", family.get("check", USUAL_CHECK[level])),
         oracle=family.get("oracle", "reference"),
         settings=MappingProxyType(settings),
         options=MappingProxyType(options),
@@ -144,6 +185,15 @@ def _layers(value: Any) -> str:
     return value.lower() if isinstance(value, str) else _compact(value)
 
 
+def _named(value: Any) -> str:
+    """A loss, an optimizer, a schedule: its name, or that of a config with its options; several joined by +."""
+    if isinstance(value, list) and value and isinstance(value[0], (str, Mapping)):
+        return "+".join(map(_named, value))
+    if not isinstance(value, Mapping):
+        return _compact(value)
+    return ",".join([value["class_name"], *(f"{k}={_named(v)}" for k, v in value["config"].items())])
+
+
 def _shapes(value: Any) -> str:
     """Shapes as 5x4,5x1; a number of no axes is "one"."""
     if isinstance(value, Mapping):
@@ -163,10 +213,13 @@ def _flag(word: str, when: bool = True) -> Callable[[Any], str]:
 WORDS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
     {
         "name": str,
+        "case": str,
         "check": str,
         "paper": str,
         "layer": lambda value: value.lower(),
         "op": str,
+        "loss": _named,
+        "optimizer": _named,
         "graph": str,
         "cell": _layers,
         "wraps": _layers,
@@ -187,6 +240,8 @@ WORDS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
         "masks": lambda value: f"masks={','.join(word or 'no' for word in value)}" if value else "",
         "previous": _flag("previous"),
         "mask_out": lambda value: "",
+        "training": _flag("training"),
+        "limit": lambda value: "",
         "states": lambda value: value or "",
         "time": lambda value: value if value == "open" else "",
         "dtype": lambda value: "",

@@ -19,9 +19,11 @@ from lstmcore.models import load_model
 from lstmcore.runtime.compare import scale_error
 from lstmcore_conformance import oracles
 from lstmcore_conformance.cases import Case
+from lstmcore_conformance.gradients import gradient, reference
 from lstmcore_conformance.relations import RELATIONS
 from lstmcore_conformance.results import Judge
 from lstmcore_conformance.subjects import Outcome, Sessions, Subject, chain, subject
+from lstmcore_conformance.training import fit, optimizer
 
 Array = NDArray[Any]
 
@@ -148,11 +150,6 @@ def _through_file(model: Any) -> Any:
         return load_model(path)
 
 
-def reference() -> Backend:
-    """The backend that judges the others."""
-    return plugins.get(plugins.reference())
-
-
 def _others(case: Case, backend: Backend) -> Iterator[Backend]:
     """The reference; with ``"with": "all"`` every other backend that is available."""
     if case.options["with"] == "reference":
@@ -165,5 +162,8 @@ def _others(case: Case, backend: Backend) -> Iterator[Backend]:
 
 Check = Callable[[Case, Backend, Judge, Sessions], None]
 CHECKS: Mapping[str, Check] = MappingProxyType(
-    {**{f.__name__: f for f in (values, nan, repeat, batch, resume, count, files)}, **RELATIONS}
+    {
+        **{f.__name__: f for f in (values, nan, repeat, batch, resume, count, files, gradient, fit, optimizer)},
+        **RELATIONS,
+    }
 )

@@ -14,7 +14,7 @@ import click
 from lstmcore import plugins
 from lstmcore.errors import BackendError, near
 from lstmcore_conformance import report
-from lstmcore_conformance.cases import PROFILES
+from lstmcore_conformance.cases import LEVELS, PROFILES
 from lstmcore_conformance.results import Result
 from lstmcore_conformance.suite import Case, cases, run
 
@@ -22,6 +22,9 @@ from lstmcore_conformance.suite import Case, cases, run
 @click.command(short_help="Check that a backend computes what lstmcore means.")
 @click.option("--backend", "backends", multiple=True, metavar="NAME", help="Name or name:device; may be repeated.")
 @click.option("--profile", type=click.Choice(PROFILES), default="standard", show_default=True, help="Which cases.")
+@click.option(
+    "--level", type=click.Choice((*LEVELS, "all")), default="all", show_default=True, help="What is asked: see below."
+)
 @click.option("--filter", "containing", default="", metavar="TEXT", help="Only cases whose id contains TEXT.")
 @click.option("--family", "families", multiple=True, metavar="NAME", help="Only this family; may be repeated.")
 @click.option("--strict", is_flag=True, help="Unsupported cases count as failed.")
@@ -30,6 +33,7 @@ from lstmcore_conformance.suite import Case, cases, run
 def conformance(
     backends: tuple[str, ...],
     profile: str,
+    level: str,
     containing: str,
     families: tuple[str, ...],
     strict: bool,
@@ -39,17 +43,25 @@ def conformance(
     """Check that a backend computes what lstmcore means: every op and layer, against arithmetic on paper, numbers
     of Keras, and the reference in float64.
 
+    \b
+    --level forward    the outputs of ops, layers and models
+            gradient   the gradients of weights, inputs and states
+            training   optimizers, and a few steps of training
+    What cannot train has only the first; the others' cases then count as unsupported.
+
     The exit status is 0 where nothing failed, 1 where something did, 2 for wrong use.
 
     \b
     Example:
       lstmcore conformance --backend numpy --profile smoke
     """
-    known = dict.fromkeys(case.family for case in cases(profile))
+    levels = LEVELS if level == "all" else (level,)
+    known = dict.fromkeys(case.family for case in cases(profile, levels=levels))
     for name in families:
         if name not in known:
-            raise click.UsageError(f"profile {profile!r} has no family {name!r}.{near(name, known)}")
-    selected = cases(profile, containing, families)
+            at = "" if level == "all" else f" at level {level!r}"
+            raise click.UsageError(f"profile {profile!r} has no family {name!r}{at}.{near(name, known)}")
+    selected = cases(profile, containing, families, levels)
     if not selected:
         raise click.UsageError(f"no case of profile {profile!r} has {containing!r} in its id; see --list")
     if listing:

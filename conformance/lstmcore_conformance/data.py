@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstmcore.program import Noise
 from lstmcore.random import Stream
 
 Array = NDArray[Any]
@@ -92,6 +93,25 @@ def state(key: str, name: str, shape: tuple[int, ...]) -> Array:
     return float32_exact(_sized(stream(key, "state", name), shape, 0.2, 0.9))
 
 
+def direction(key: str, name: str, shape: tuple[int, ...]) -> Array:
+    """What the numbers of an output are multiplied with before they are added up."""
+    return float32_exact(_sized(stream(key, name), shape, 0.3, 1.4))
+
+
+def noise(key: str, noise: Noise, shape: tuple[int, ...]) -> Array:
+    """The random numbers of a training step, exact in float32."""
+    source = stream(key, "noise", noise.name)
+    return float32_exact(NOISES[noise.kind](source, shape, noise.rate))
+
+
+NOISES: Mapping[str, Callable[[Stream, tuple[int, ...], float], Array]] = MappingProxyType(
+    {
+        "dropout": lambda source, shape, rate: np.where(source.uniform(shape) < rate, 0.0, 1 / (1 - rate)),
+        "normal": lambda source, shape, rate: rate * source.normal(shape),
+    }
+)
+
+
 def ids(key: str, name: str, shape: tuple[int, ...], limit: int) -> Array:
     """Token ids: the first and the last token occur, and a third of them is 0."""
     source = stream(key, name)
@@ -151,6 +171,9 @@ VALUES: Mapping[str, Callable[[Stream, tuple[int, ...]], Array]] = MappingProxyT
     {
         "plain": _plain,
         "positive": lambda source, shape: np.abs(_plain(source, shape)),
+        "share": lambda source, shape: 0.05 + 0.9 * source.uniform(shape),
+        "sloped": lambda source, shape: 8 * source.uniform(shape) - 4,  # at no kink
+        "far": lambda source, shape: 160 * source.uniform(shape) - 80,
         "few": _few,
         "tenths": lambda source, shape: _few(source, shape) + 0.1,
         "outside": _plain,  # of ids, see `subjects`
@@ -164,6 +187,10 @@ VALUES: Mapping[str, Callable[[Stream, tuple[int, ...]], Array]] = MappingProxyT
         "nan": lambda source, shape: _with(source, shape, np.nan),
     }
 )
+
+
+# Those where a small step meets no kink, and no number is infinite.
+AWAY_FROM_KINKS = ("plain", "positive", "share", "sloped")
 
 
 def floats(key: str, name: str, shape: tuple[int, ...], values: str) -> Array:

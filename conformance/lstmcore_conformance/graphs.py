@@ -190,3 +190,22 @@ def gates(k: Namespace) -> Any:
     b = k.layers.Average(name="mean")([a, x, gate])
     c = k.layers.Minimum(name="min")([k.layers.Maximum(name="max")([a, b]), gate])
     return k.Model(x, [c, k.layers.Dot(1, name="dot")([a, b]), k.layers.Dot(1, normalize=True, name="cosine")([a, b])])
+
+
+@graph
+def custom_cell(k: Namespace) -> Any:
+    """A cell of the user's own; not for Keras."""
+    from lstmcore_conformance.coupled import CoupledCell
+
+    x = k.Input((5, 2), name="series")
+    h = k.layers.RNN(CoupledCell(4), return_sequences=True, name="leaky")(x)
+    return k.Model(x, k.layers.Dense(2, name="head")(h))
+
+
+@graph
+def two_heads(k: Namespace) -> Any:
+    """Two outputs, to be trained on together, behind a mask."""
+    ids, h = _words(k)
+    h = k.layers.LSTM(4, return_sequences=True, name="read")(h)
+    steps = k.layers.Dense(2, activation="tanh", name="each")(h)
+    return k.Model(ids, [steps, k.layers.Dense(3, activation="softmax", name="class")(k.layers.GRU(3, name="last")(h))])

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from lstmcore import plugins
-from lstmcore_conformance import goldens, rule
+from lstmcore_conformance import goldens, loss_rule, rule
 from lstmcore_conformance.cases import Case
 from lstmcore_conformance.subjects import Outcome, Sessions, Subject
 
@@ -45,8 +45,13 @@ def _rounded(case: Case, subject: Subject) -> dict[str, Array]:
     return named(subject, reference(subject, case.dtype))
 
 
+def _rule(case: Case, subject: Subject) -> dict[str, Array]:
+    outputs = loss_rule.outputs if case.subject[0] == "loss" else rule.outputs
+    return outputs(case, subject)
+
+
 ORACLES: Mapping[str, Callable[[Case, Subject], dict[str, Array]]] = MappingProxyType(
-    {"paper": _paper, "keras": _keras, "rule": rule.outputs, "reference": _reference, "rounded": _rounded}
+    {"paper": _paper, "keras": _keras, "rule": _rule, "reference": _reference, "rounded": _rounded}
 )
 
 

@@ -1,4 +1,4 @@
-"""The options of ``pytest --pyargs lstmcore_conformance``: ``--backend``, ``--profile``, ``--xfails``.
+"""The options of ``pytest --pyargs lstmcore_conformance``: ``--backend``, ``--profile``, ``--level``, ``--xfails``.
 
 pytest reads options before it looks into a package, so they are registered through the entry-point group
 ``pytest11``; and only in runs that name this package, so that no other project's ``--backend`` is disturbed.
@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group = parser.getgroup("lstmcore conformance")
     group.addoption("--backend", metavar="NAME", help="the backend to examine: name or name:device")
     group.addoption("--profile", default="standard", help="smoke or standard (the default)")
+    group.addoption("--level", default="all", help="forward, gradient, training or all (the default)")
     group.addoption("--xfails", metavar="FILE", help="cases known to fail: lines 'id  # reason'")
 
 
@@ -71,12 +72,14 @@ def backend(config: pytest.Config) -> Any:
 
 def parameters(config: pytest.Config) -> list[Any]:
     """The cases as pytest parameters, those expected to fail marked so, strictly."""
-    from lstmcore_conformance.cases import PROFILES, load
+    from lstmcore_conformance.cases import LEVELS, PROFILES, load
 
-    profile = config.getoption("--profile")
+    profile, level = config.getoption("--profile"), config.getoption("--level")
     if profile not in PROFILES:
         raise pytest.UsageError(f"--profile is {profile!r}; known: {', '.join(PROFILES)}")
-    cases = load(profile)
+    if level not in (*LEVELS, "all"):
+        raise pytest.UsageError(f"--level is {level!r}; known: {', '.join(LEVELS)}, all")
+    cases = [case for case in load(profile) if level in (case.level, "all")]
     path = config.getoption("--xfails")
     # Ids are checked against all profiles: one file serves them all.
     expected = read_xfails(path, {case.id for case in load()}) if path else {}

@@ -17,12 +17,25 @@ def counts(results: Sequence[Result]) -> dict[str, int]:
 
 
 def summary(backend: str, results: Sequence[Result], seconds: float) -> str:
-    """``NAME: 99 passed, 0 failed, 0 unsupported; worst E 3.1 of 16; 2.0 s``."""
+    """``NAME: 99 passed, 0 failed, 0 unsupported; worst E 3.1 of 16; 2.0 s``, with a line for each level of several."""
     told = ", ".join(f"{n} {status}" for status, n in counts(results).items())
-    passed = [r for r in results if r.status == "passed"]
-    limit = max((r.limit for r in passed), default=0.0)
-    measured = f"; worst E {_number(worst(passed, 'error'))} of {limit:g}" if passed else ""
-    return f"{backend}: {told}{measured}; {seconds:.1f} s"
+    levels = dict.fromkeys(r.level for r in results)
+    if len(levels) == 1:
+        return f"{backend}: {told}{_worst(results)}; {seconds:.1f} s"
+    lines = []
+    for level in levels:
+        own = [r for r in results if r.level == level]
+        lines.append(f"  {level}: {', '.join(f'{n} {status}' for status, n in counts(own).items())}{_worst(own)}")
+    return "\n".join([*lines, f"{backend}: {told}; {seconds:.1f} s"])
+
+
+def _worst(results: Sequence[Result]) -> str:
+    """The worst E of those that passed; where they have several limits, that which comes nearest to its own."""
+    measured = [r for r in results if r.status == "passed" and r.error is not None]
+    if not measured:
+        return ""
+    nearest = max(measured, key=lambda r: (r.error or 0) / r.limit)
+    return f"; worst E {_number(nearest.error)} of {nearest.limit:g}"
 
 
 def by_family(results: Sequence[Result]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -19,7 +19,8 @@ Status = Literal["passed", "failed", "unsupported"]
 class Result:
     """A case on a backend.
 
-    error     E = max|y - expected| / (eps max|expected|), the worst of its outputs; None where nothing was measured
+    error     E = max|y - expected| / (eps max|expected|), the worst of its outputs, gradients or weights; None where
+              nothing was measured
     headroom  the same for the reference computing in the case's dtype, where that is float32
     message   what differed and where, or which op or option is missing
     """
@@ -48,8 +49,20 @@ class Judge:
         self.headroom: float | None = None
         self.problems: list[str] = []
 
-    def values(self, name: str, given: Array, expected: Array, dtype: str | None = None) -> None:
-        """``given`` has the dtype asked for, the shape of ``expected``, and its numbers within the limit."""
+    def values(
+        self,
+        name: str,
+        given: Array,
+        expected: Array,
+        dtype: str | None = None,
+        least: float = 0.0,
+        hint: Callable[[Array, Array], str] = lambda given, expected: "",
+    ) -> None:
+        """``given`` has the dtype asked for, the shape of ``expected``, and its numbers within the limit.
+
+        E is measured by the largest number expected, or by ``least`` where that is more. ``hint`` says in words what
+        the difference looks like.
+        """
         wanted = dtype or self.dtype
         if given.dtype != np.dtype(wanted):
             self.problems.append(f"{name}: dtype is {given.dtype}; expected {wanted}")
@@ -59,10 +72,11 @@ class Judge:
         if np.dtype(wanted).kind != "f":
             self.same(name, given, expected)
             return
-        error = scale_error(given, expected, self.dtype)
+        error = measured(given, expected, self.dtype, least)
         self.error = max(self.error, error)
         if not error <= self.limit:
-            self.problems.append(f"{name}: {_first(given, expected, self.dtype, self.limit)}; E = {error:.3g}")
+            first = _first(given, expected, self.dtype, self.limit, least)
+            self.problems.append(f"{name}: {first}; E = {error:.3g}{hint(given, expected)}")
 
     def same(self, name: str, given: Array, expected: Array, what: str = "differs") -> None:
         """Both hold the same bytes."""
@@ -79,13 +93,20 @@ class Judge:
             self.values(name, given[name], array)
 
 
-def _first(given: Array, expected: Array, dtype: str, limit: float) -> str:
+def measured(given: Array, expected: Array, dtype: str, least: float = 0.0) -> float:
+    """E, where ``expected`` is taken to have a number as large as ``least``."""
+    if not least or given.shape != expected.shape:
+        return scale_error(given, expected, dtype)
+    return scale_error(np.append(given, least), np.append(expected, least), dtype)
+
+
+def _first(given: Array, expected: Array, dtype: str, limit: float, least: float = 0.0) -> str:
     """The first place beyond the limit, with both values, and how many there are."""
     if given.shape != expected.shape:
         return f"shape {given.shape}, expected {expected.shape}"
     a, b = np.asarray(given, np.float64), np.asarray(expected, np.float64)
     finite = np.isfinite(b)
-    scale = float(np.abs(b[finite]).max()) if finite.any() else 0.0
+    scale = max(float(np.abs(b[finite]).max()) if finite.any() else 0.0, least)
     with np.errstate(all="ignore"):
         close = np.abs(a - b) <= limit * float(np.finfo(dtype).eps) * scale
     wrong = np.argwhere(~(close | (a == b) | (np.isnan(a) & np.isnan(b))))

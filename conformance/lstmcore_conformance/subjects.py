@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,13 @@ from lstmcore.models import Model, Sequential
 from lstmcore.models.eager import Slot, lower
 from lstmcore.program import Builder, Program, Value
 from lstmcore.runtime.session import Session
-from lstmcore_conformance import data, graphs, paper, specs
+from lstmcore_conformance import data, graphs, objectives, paper, specs
 from lstmcore_conformance.arguments import arguments, input_shape
 from lstmcore_conformance.cases import Case
 
 Array = NDArray[Any]
 NAME = "it"
+M = TypeVar("M", bound="Sequential | Model")
 RENAMED = {
     "to": "shape",
     "numbers": "values",
@@ -41,12 +43,19 @@ class Subject:
     inputs: Mapping[str, Array]
     carries: Mapping[str, Array] = field(default_factory=dict)
     expected: Mapping[str, Array] = field(default_factory=dict)  # where it is computed on paper
+    noise: Mapping[str, Array] = field(default_factory=dict)  # of a training step, by name
+    fixed: tuple[str, ...] = ()  # inputs of which no gradient is taken: targets and their weights
 
     @property
     def names(self) -> tuple[str, ...]:
         """What the outputs are called in messages: y, then the states; a second y is "y 2"."""
         short = [name.rpartition(".")[2] for name in self.program.outputs]
         return tuple(f"{n} {short[:k].count(n) + 1}" if n in short[:k] else n for k, n in enumerate(short))
+
+    @property
+    def samples(self) -> int:
+        """The batch size."""
+        return len(next(iter(self.inputs.values())))
 
     def run(self, backend: Backend, dtype: str, sessions: Sessions | None = None) -> Outcome:
         """Its outputs and carries on a backend, as arrays."""
@@ -78,14 +87,20 @@ class Sessions:
 
     def __init__(self, limit: int = 32) -> None:
         self._limit = limit
-        self._kept: dict[tuple[str, int, str], Session] = {}
+        self._kept: dict[tuple[str, int, str, str], Any] = {}
 
     def get(self, program: Program, backend: Backend, dtype: str) -> Session:
-        key = (replace(program, notes=()).to_json(), id(backend), dtype)
+        """What runs it."""
+        session: Session = self.kept(program, backend, dtype, "session", lambda: Session(program, backend, dtype))
+        return session
+
+    def kept(self, program: Program, backend: Backend, dtype: str, what: str, make: Callable[[], Any]) -> Any:
+        """What was made for such a program before, or else what ``make`` gives."""
+        key = (replace(program, notes=()).to_json(), id(backend), dtype, what)
         if key not in self._kept:
             if len(self._kept) >= self._limit:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = Session(program, backend, dtype)
+            self._kept[key] = make()
         return self._kept[key]
 
 
@@ -105,26 +120,27 @@ def layer(case: Case) -> layers.Layer:
 def _of_layer(case: Case) -> Subject:
     built = layer(case)
     slots, arrays = arguments(case, built)
-    return _filled(case, _program(built, slots, case.settings["mask_out"]), arrays)
+    return _filled(case, _program(case, built, slots), arrays)
 
 
 def traced(case: Case) -> tuple[layers.Layer, Mapping[str, Any], Program]:
     """The layer of a case, what it is called on, and its program."""
     built = layer(case)
     slots, _ = arguments(case, built)
-    return built, slots, _program(built, slots, case.settings["mask_out"])
+    return built, slots, _program(case, built, slots)
 
 
-def _program(built: layers.Layer, slots: Mapping[str, Any], mask_out: bool) -> Program:
+def _program(case: Case, built: layers.Layer, slots: Mapping[str, Any]) -> Program:
     """The layer's program; ``mask_out``: with the masks that go on as further outputs."""
     build = Builder()
+    build.training = case.settings["training"]
 
     def value(leaf: Any) -> Any:
         return build.input(leaf.name, leaf.shape, leaf.kind) if isinstance(leaf, Slot) else leaf
 
     with build.scope(NAME):
         outputs, masks = lower_call(built, build, slots, value, lambda leaf: None)
-    told = [mask for mask in masks if mask is not None] if mask_out else []
+    told = [mask for mask in masks if mask is not None] if case.settings["mask_out"] else []
     return build.finish([output.name for output in (*outputs, *told)])
 
 
@@ -186,29 +202,56 @@ def _output(op: Any) -> ops.Shape:
     return shape
 
 
-def chain(case: Case) -> Sequential:
-    """The model of a case, its weights those of the case."""
-    entries = [getattr(layers, name)(**options, dtype=case.dtype) for name, options in case.subject[1]]
+def chain(case: Case, dtype: str | None = None) -> Sequential:
+    """The model of a case, its weights those of the case; in its dtype or another."""
+    dtype = dtype or case.dtype
+    made = _Typed(dtype)
+    entries = [
+        specs.made([name, options], lambda kind, **o: getattr(made, kind)(**o)) for name, options in case.subject[1]
+    ]
     first = layers.Input(batch_shape=(None, *input_shape(case)))
     model = Sequential([first, *entries], name="chain")
+    return _weighted(case, model, dtype)
+
+
+def _weighted(case: Case, model: M, dtype: str) -> M:
+    """The model with the weights of the case."""
     model.replace_weights(
-        {name: data.weight(case.key, name, w.shape).astype(case.dtype) for name, w in model.weights.items()}
+        {name: data.weight(case.key, name, w.shape).astype(dtype) for name, w in model.weights.items()}
     )
     return model
+
+
+class _Typed:
+    """The layers, made in one dtype."""
+
+    def __init__(self, dtype: str) -> None:
+        self._dtype = dtype
+
+    def __getattr__(self, name: str) -> Callable[..., layers.Layer]:
+        return partial(getattr(layers, name), dtype=self._dtype)
 
 
 def _of_model(case: Case) -> Subject:
     return _filled(case, chain(case).program, {})
 
 
-def graph(case: Case) -> Model:
-    """The functional model of a case."""
-    model: Model = graphs.GRAPHS[case.subject[1]](graphs.Namespace(layers, Input, Model, Sequential))
-    return model
+def graph(case: Case, dtype: str | None = None) -> Model:
+    """The functional model of a case, its weights those of the case; in its dtype or another."""
+    dtype = dtype or case.dtype
+    model: Model = graphs.GRAPHS[case.subject[1]](graphs.Namespace(_Typed(dtype), Input, Model, Sequential))
+    return _weighted(case, model, dtype)
 
 
 def _of_graph(case: Case) -> Subject:
     return _filled(case, graph(case).program, {})
+
+
+def _of_loss(case: Case) -> Subject:
+    program, arrays = objectives.loss(case)
+    return replace(
+        _filled(case, program, arrays), fixed=tuple(name for name in arrays if name != objectives.PREDICTION)
+    )
 
 
 def _of_paper(case: Case) -> Subject:
@@ -239,11 +282,28 @@ def _filled(case: Case, program: Program, arrays: Mapping[str, Array]) -> Subjec
         for carry in program.carries:
             shape = (case.settings["B"], *program.values[carry.before].shape[1:])
             carries[carry.name] = data.state(case.key, carry.name, shape)  # type: ignore[arg-type]
-    return Subject(program, weights, inputs, carries)
+    return Subject(program, weights, inputs, carries, noise=_noise(case, program, inputs))
+
+
+def _noise(case: Case, program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The random numbers of a training step."""
+    if not program.noise:
+        return {}
+    values = program.infer({name: array.shape for name, array in inputs.items()})
+    drawn = {}
+    for noise in program.noise:
+        shape = noise_shape(program.values[noise.name].shape, values[noise.like].shape)
+        drawn[noise.name] = data.noise(case.key, noise, shape)
+    return drawn
 
 
 def _name(function: Any) -> str:
     return function["name"] if isinstance(function, Mapping) else str(function)
+
+
+def inputs(case: Case, program: Program) -> dict[str, Array]:
+    """The inputs that name and kind tell."""
+    return {name: _input(case, program, name) for name in program.inputs}
 
 
 def _input(case: Case, program: Program, name: str) -> Array:
@@ -270,5 +330,10 @@ def _array(case: Case, value: Value, shape: tuple[int, ...], limit: int) -> Arra
 
 
 BUILDERS: Mapping[str, Callable[[Case], Subject]] = MappingProxyType(
-    {"layer": _of_layer, "op": _of_op, "model": _of_model, "graph": _of_graph, "paper": _of_paper}
+    {"layer": _of_layer, "op": _of_op, "model": _of_model, "graph": _of_graph, "paper": _of_paper, "loss": _of_loss}
 )
+
+
+def noise_shape(shape: Any, like: Any) -> tuple[int, ...]:
+    """The shape of a noise: its own, with the open axes of the value that it is like."""
+    return tuple(like[axis] if n is None else n for axis, n in enumerate(shape))

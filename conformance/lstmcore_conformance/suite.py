@@ -9,20 +9,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from lstmcore import plugins
-from lstmcore.contract import Backend
+from lstmcore.contract import Backend, why_untrained
 from lstmcore.errors import UnsupportedOp
-from lstmcore_conformance.cases import PROFILES, Case, load
+from lstmcore_conformance import backward
+from lstmcore_conformance.cases import LEVELS, PROFILES, Case, load
 from lstmcore_conformance.checks import CHECKS
 from lstmcore_conformance.diagnosis import diagnose
 from lstmcore_conformance.results import Judge, Result, Status
 from lstmcore_conformance.subjects import Sessions
 
-__all__ = ["PROFILES", "Case", "Result", "cases", "examine", "run"]
+__all__ = ["LEVELS", "PROFILES", "Case", "Result", "cases", "examine", "run"]
 
 
-def cases(profile: str = "standard", containing: str = "", families: Collection[str] = ()) -> tuple[Case, ...]:
-    """The cases of a profile whose id contains a text, of those families, or of all where none is named."""
-    return tuple(c for c in load(profile) if containing in c.id and (not families or c.family in families))
+def cases(
+    profile: str = "standard", containing: str = "", families: Collection[str] = (), levels: Collection[str] = LEVELS
+) -> tuple[Case, ...]:
+    """The cases of a profile at those levels whose id contains a text, of those families (none named: of all)."""
+    chosen = (c for c in load(profile) if c.level in levels and (not families or c.family in families))
+    return tuple(c for c in chosen if containing in c.id)
 
 
 def run(backend: str | Backend, selected: Iterable[Case]) -> Iterator[Result]:
@@ -33,8 +37,15 @@ def run(backend: str | Backend, selected: Iterable[Case]) -> Iterator[Result]:
 
 
 def examine(case: Case, backend: Backend, sessions: Sessions | None = None) -> Result:
-    """The result of one case. A crash of the backend fails the case; a missing op makes it unsupported."""
-    judge = Judge(case.dtype)
+    """The result of one case. A crash of the backend fails the case; a missing op makes it unsupported.
+
+    So are the levels that a backend does not have, as it does not train.
+    """
+    if case.level != "forward" and (reason := why_untrained(backend)):
+        return Result(
+            case.id, case.family, case.level, "unsupported", limit=case.limit, message=untrained(backend, reason)
+        )
+    judge = Judge(case.dtype, case.limit)
     status: Status = "failed"
     message = ""
     try:
@@ -47,7 +58,7 @@ def examine(case: Case, backend: Backend, sessions: Sessions | None = None) -> R
         message = f"{type(error).__name__}: {error}"
     measured = bool(judge.error) or status == "passed"
     if status == "failed" and judge.problems:
-        message += diagnose(case, backend)
+        message += backward.diagnose(case, backend) if case.check == "gradient" else diagnose(case, backend)
     return Result(
         case.id,
         case.family,
@@ -58,3 +69,8 @@ def examine(case: Case, backend: Backend, sessions: Sessions | None = None) -> R
         headroom=judge.headroom,
         message=message,
     )
+
+
+def untrained(backend: Backend, reason: str) -> str:
+    """How the report says that a backend does not train."""
+    return f"backend {backend.name!r} does not train: {reason}. To run models it need not; see --level forward"

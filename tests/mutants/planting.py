@@ -6,9 +6,9 @@ what it returns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,3 +113,91 @@ def instead(y: Callable[[Any, Array], Array]) -> Wrap:
 def where_function(name: str, wrap: Wrap) -> Wrap:
     """Wrong for one function of several."""
     return when(lambda op, w, *inputs: op.function == name, wrap)
+
+
+# Faults of a backward pass.
+
+
+class Back(NamedTuple):
+    """What a vjp was called for."""
+
+    op: Any
+    weights: Weights
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    given: tuple[Any, ...]
+
+
+Undo = Callable[[Back, dict[str, Any], list[Any]], tuple[Mapping[str, Any], Sequence[Any]]]
+WrapPull = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def backward(name: str, kinds: tuple[type[ops.Op], ...], wrap: WrapPull) -> Backend:
+    """A backend whose forward pass is right, and the ``pull`` of some ops wrong."""
+    base = sound()
+    kernels = {
+        kind: tuple(replace(k, pull=wrap(k.pull)) if kind in kinds and k.pull else k for k in rows)
+        for kind, rows in base.kernels.items()
+    }
+    return type("Wrong", (base,), {"name": f"wrong-{name}", "kernels": kernels})()
+
+
+def undoing(change: Undo) -> WrapPull:
+    """``change(back, gradients of weights, those of inputs)`` is what the vjp returns."""
+
+    def wrap(pull: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(op: Any, w: Weights, *inputs: Any, **body: Any) -> Any:
+            outputs, vjp = pull(op, w, *inputs, **body)
+
+            def changed(*given: Any) -> Any:
+                of_weights, of_inputs = vjp(*given)
+                of_weights, of_inputs = change(Back(op, w, inputs, outputs, given), dict(of_weights), list(of_inputs))
+                return dict(of_weights), tuple(of_inputs)
+
+            return outputs, changed
+
+        return wrong
+
+    return wrap
+
+
+def given_gradients(change: Callable[..., tuple[Any, ...]]) -> WrapPull:
+    """``change(op, *gradients)`` is what the vjp makes of the outputs' gradients."""
+
+    def wrap(pull: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(op: Any, w: Weights, *inputs: Any, **body: Any) -> Any:
+            outputs, vjp = pull(op, w, *inputs, **body)
+            return outputs, lambda *given: vjp(*change(op, *given))
+
+        return wrong
+
+    return wrap
+
+
+def vjp_of(change: Callable[..., tuple[Any, Weights, tuple[Any, ...]]]) -> WrapPull:
+    """Forwards it is right; the vjp is that of ``change(op, weights, inputs) -> op, weights, inputs``."""
+
+    def wrap(pull: Callable[..., Any]) -> Callable[..., Any]:
+        def wrong(op: Any, w: Weights, *inputs: Any, **body: Any) -> Any:
+            outputs, _ = pull(op, w, *inputs, **body)
+            other, weights, others = change(op, w, inputs)
+            return outputs, pull(other, weights, *others, **body)[1]
+
+        return wrong
+
+    return wrap
+
+
+def port(name: str, change: Callable[[Array], Array | None]) -> WrapPull:
+    """The gradient of one weight or input is wrong."""
+
+    def undo(back: Back, of_weights: dict[str, Any], of_inputs: list[Any]) -> Any:
+        if name in of_weights:
+            of_weights[name] = change(of_weights[name])
+        names = (*back.op.inputs, *back.op.optional)
+        for k, (one, gradient) in enumerate(zip(names, of_inputs, strict=True)):
+            if one == name and gradient is not None:
+                of_inputs[k] = change(gradient)
+        return of_weights, of_inputs
+
+    return undoing(undo)

@@ -16,8 +16,8 @@ from lstmcore_conformance import suite
 from lstmcore import ops, plugins
 
 FAULTS = {**faults.FAULTS, **op_faults.FAULTS, **pointwise_faults.FAULTS, **scan_faults.FAULTS}
-SMOKE = suite.cases("smoke")
-STANDARD = suite.cases("standard")[len(SMOKE) :]
+SMOKE = suite.cases("smoke", levels=("forward",))
+STANDARD = suite.cases("standard", levels=("forward",))[len(SMOKE) :]
 
 # Families that see what no case of an op by itself does.
 BESIDE = {
@@ -57,7 +57,7 @@ def test_a_wrong_backend_fails(name: str) -> None:
 
 def test_the_unchanged_backend_passes() -> None:
     backend = type("Unchanged", (planting.sound(),), {"name": "unchanged"})()
-    assert [result.id for result in suite.run(backend, SMOKE) if result.status != "passed"] == []
+    assert [result.id for result in suite.run(backend, suite.cases("smoke")) if result.status != "passed"] == []
 
 
 def test_all_wrong_orders_of_gates_are_planted() -> None:
