@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from lstmcore.losses import base as losses_base
 from lstmcore.optimizers import base as optimizers_base
 from lstmcore.optimizers import clipping, rules, schedules
 from lstmcore.random import Stream
-from lstmcore.runtime import data, fit, noise, objective
+from lstmcore.runtime import data, noise, objective, scores, sources
 
 # Losses.
 
@@ -405,9 +406,9 @@ def same_each_step(right: Any, program: Any, shapes: Any, stream: Stream, dtype:
     return right(program, shapes, Stream(stream.seed, (*stream.ids[:-1], 0)), dtype)
 
 
-def redrawn_each_time_step(right: Any, entry: Any, like: Any) -> Any:
+def redrawn_each_time_step(right: Any, shape: Any, like: Any) -> Any:
     """Axes of length 1 are not: each time step has numbers of its own."""
-    return right(replace(entry, ones=()), like)
+    return right(tuple(None if n == 1 else n for n in shape), like)
 
 
 def kind(name: str, make: Callable[..., Any]) -> Plant:
@@ -420,12 +421,16 @@ def forgetting(right: Any, self: Any, maths: Any, weights: Any, gradients: Any, 
     return right(self, maths, weights, gradients, empty, x)
 
 
-def last_batch_dropped(right: Any, whole: Any, size: int, stream: Any) -> Any:
-    return (batch for batch in right(whole, size, stream) if batch.size == size)
+def last_batch_dropped(right: Any, self: Any, number: int, skip: int, limit: int | None) -> Any:
+    return (batch for batch in right(self, number, skip, limit) if batch.size == self.size)
 
 
-def first_order(right: Any, whole: Any, size: int, stream: Stream | None) -> Any:
-    return right(whole, size, None if stream is None else Stream(stream.seed, (*stream.ids[:-1], 0)))
+def first_order(right: Any, self: Any, number: int, skip: int, limit: int | None) -> Any:
+    return right(self, 0, skip, limit)
+
+
+def always_four(right: Any, self: Any, goal: Any, made: Any, batch: Any) -> None:
+    right(self, goal, made, SimpleNamespace(size=4, targets=batch.targets, weights=batch.weights))
 
 
 def targets_left(right: Any, self: Any, rows: Any) -> Any:
@@ -445,19 +450,17 @@ def overwritten(right: Any, self: Any, name: str, gradient: Any) -> None:
 LOOP: dict[str, Plant] = {
     "noise: the same at each step": drawn(same_each_step),
     "noise: redrawn at each time step": method(noise, "_shape", redrawn_each_time_step),
-    "dropout: not scaled": kind("dropout", lambda stream, shape, rate, *dtype: 1.0 * (stream.uniform(shape) >= rate)),
+    "dropout: not scaled": kind("dropout", lambda stream, shape, rate, *dtype: 1.0 * stream.bernoulli(shape, 1 - rate)),
     "dropout: the rate is what stays": kind(
-        "dropout", lambda stream, shape, rate, *dtype: (stream.uniform(shape) < rate) / rate
+        "dropout", lambda stream, shape, rate, *dtype: stream.bernoulli(shape, rate) / rate
     ),
     "dropout: never": kind("dropout", lambda stream, shape, rate, *dtype: np.ones(shape)),
     "steps count from 1": method(optimizers_base.Optimizer, "scalars", lambda right, self, step: right(self, step + 1)),
     "slots start anew at each step": method(optimizers_base.Optimizer, "apply", forgetting),
-    "a partial batch counts as a whole one": method(
-        fit.Means, "add", lambda right, self, values, samples: right(self, values, 4)
-    ),
-    "a partial batch is left out": method(data, "shuffled", last_batch_dropped),
+    "a partial batch counts as a whole one": method(scores.Scores, "add", always_four),
+    "a partial batch is left out": method(sources.Arrays, "passing", last_batch_dropped),
     "targets are not shuffled": method(data.Batch, "take", targets_left),
-    "every epoch in the first one's order": method(data, "shuffled", first_order),
+    "every epoch in the first one's order": method(sources.Arrays, "passing", first_order),
     "loss_weights ignored": attribute(objective, "_scaled", lambda build, loss, weight: loss),
     "a value used twice has one gradient": method(sweep.Sums, "add", overwritten),
 }
