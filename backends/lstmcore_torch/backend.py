@@ -72,9 +72,9 @@ class TorchBackend(Backend):
                 Kernel("loop", recurrent.lstm),
             ),
             ops.Gru: (
+                Kernel("loop with its backward", trained.gru, trained.gru_in_training),
                 Kernel("fused", fused.fused, fused.standard_gru),
                 Kernel("packed", fused.packed, fused.masked_gru),
-                Kernel("loop with its backward", trained.gru, trained.in_training),
                 Kernel("loop", recurrent.gru),
             ),
             ops.SimpleRnn: (

@@ -1,4 +1,4 @@
-"""The loops over time in training, with a backward by hand: two to three times as fast as autograd's (docs/speed.md).
+"""The loops over time in training, with a backward by hand, faster than autograd's (docs/speed.md).
 
 Forward: one product for all inputs, then each step writes into buffers that hold all steps. Backward: what does not
 depend on the gradient, as the slopes of the activations, becomes one factor for all steps before the loop; the loop has
@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from lstmcore.activations import Function
 from lstmcore.contract import Facts
 from lstmcore.ops import Gru, Lstm
+from lstmcore_torch.fused import standard_gru
 
 Weights = Mapping[str, Tensor]
 Gradients = tuple[Tensor | None, ...]
@@ -43,6 +44,12 @@ RULES: Mapping[Function, _Rule] = MappingProxyType(
 def in_training(op: Lstm | Gru, facts: Facts) -> bool:
     """training, no mask, activations of tanh, sigmoid, linear and plain relu"""
     return facts.training and not facts.masked and {op.activation, op.recurrent_activation} <= set(RULES)
+
+
+def gru_in_training(op: Gru, facts: Facts) -> bool:
+    """training, no mask, activations of tanh, sigmoid, linear and plain relu; on a GPU only where 'fused' cannot"""
+    # On the CPU torch.gru, unlike torch.lstm, is no kernel of its own, and slower than this (2.13, measured).
+    return in_training(op, facts) and (facts.device == "cpu" or not standard_gru(op, facts))
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -131,3 +131,15 @@ def test_they_are_chosen_in_training_alone_without_a_mask_and_where_the_slope_fo
     assert chosen(relu, masked=True) != NAMES[name]
     assert chosen(op(UNITS, activation=Function("softsign"))) != NAMES[name]
     assert chosen(op(UNITS, activation=Function("relu", (("max_value", 1.0),)))) != NAMES[name]
+
+
+def test_torch_takes_its_fused_kernels_in_training_where_they_are_faster() -> None:
+    kernels = plugins.get("torch").kernels
+
+    def chosen(node: ops.Recurrent, device: str) -> str:
+        facts = Facts((), False, "float32", device, training=True)
+        return next(kernel.name for kernel in kernels[type(node)] if kernel.when(node, facts))
+
+    assert [chosen(ops.Lstm(UNITS), device) for device in ("cpu", "cuda:0")] == ["fused", "fused"]
+    assert [chosen(ops.Gru(UNITS), device) for device in ("cpu", "cuda:0")] == [NAMES["torch"], "fused"]
+    assert chosen(ops.Gru(UNITS, reset_after=False), "cuda:0") == NAMES["torch"]
