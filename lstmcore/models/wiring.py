@@ -160,9 +160,7 @@ def _check_masked(name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
         if kwargs.get("initial_state") is not None:
             kwargs["mask"] = IMPLIED
     elif marked == MASKED:
-        raise SpecError(
-            f"layer {name!r}: its mask is computed by operations of keras.ops; use Masking or mask_zero"
-        )
+        raise SpecError(f"layer {name!r}: its mask is computed by operations of keras.ops; use Masking or mask_zero")
 
 
 def _own_calls(module: Module | None) -> int:

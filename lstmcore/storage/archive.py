@@ -192,7 +192,7 @@ class Archive:
     def _start(self, member: Member) -> int:
         """Where a member's bytes begin, after its own header, which must agree with the directory."""
         fields = _LOCAL.unpack(self._at(member.header, _LOCAL.size))
-        start = member.header + _LOCAL.size + fields[9] + fields[10]
+        start: int = member.header + _LOCAL.size + fields[9] + fields[10]
         name = self._at(member.header + _LOCAL.size, fields[9])
         if fields[0] != b"PK\x03\x04" or name != member.name.encode() or fields[3] != member.method:
             self._damaged(f"{show(member.name)} is not where the directory says")

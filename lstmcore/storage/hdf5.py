@@ -164,7 +164,11 @@ class Hdf5File:
             kind = h5py.check_string_dtype(handle.dtype)
             count = math.prod(handle.shape)
             empty = count == 0 and handle.dtype.kind == "f"  # how h5py writes an empty list
-            if (kind is None and handle.dtype.kind != "S" and not empty) or len(handle.shape) > 1 or count > MAX_OBJECTS:
+            if (
+                (kind is None and handle.dtype.kind != "S" and not empty)
+                or len(handle.shape) > 1
+                or count > MAX_OBJECTS
+            ):
                 self._refuse(f"its {show(key)} is no text, or no list of them")
             if not count:
                 return []

@@ -19,6 +19,8 @@ MODELS = ("Sequential", "Functional", "Model")
 _INNER = ("layer", "backward_layer", "cell")
 _ACTIVATIONS = ("activation", "recurrent_activation")
 _BESIDE = ("keras_version", "backend", "build_config", "compile_config", "name", "inbound_nodes")
+_OPERATIONS = "keras.src.ops"
+_MASK_OPERATIONS = ("NotEqual", "Any", "LogicalOr", "LogicalAnd", "ExpandDims", "OnesLike", "Cast", "Max")
 
 Entry = dict[str, Any]
 
@@ -88,8 +90,8 @@ class Translator:
         layers, count = [], 0
         for data in entries:
             name = data.get("name", data["config"].get("name") if isinstance(data.get("config"), Mapping) else None)
-            if str(data.get("module")).startswith(("keras.src.ops", "keras.ops")):
-                layers.append(dict(data))  # how Keras 3 writes masks that it computes; `models.wiring` reads them
+            if self._computes_mask(data):
+                layers.append({**data, "module": _OPERATIONS})
                 continue
             entry, more = self._merged(data) if data.get("class_name") == "Merge" else self._entry(data)
             nodes = graph.nodes(data, entry["class_name"])
@@ -99,6 +101,11 @@ class Translator:
         self._note_order([entry["name"] for entry in layers])
         kept = {key: config[key] for key in ("name", "trainable") if key in config}
         return {**kept, "layers": layers, **graph.ends(config)}, count
+
+    def _computes_mask(self, data: Mapping[str, Any]) -> bool:
+        """Whether it is how Keras 3 writes a mask that it computes beside the layers; `models.wiring` reads those."""
+        legacy = "module" not in data and data.get("class_name") in _MASK_OPERATIONS  # as .h5 has it
+        return self.row.major == 3 and (legacy or str(data.get("module")).startswith((_OPERATIONS, "keras.ops")))
 
     def _entries(self, config: Any) -> list[Any]:
         entries = config.get("layers") if isinstance(config, Mapping) else None
@@ -126,7 +133,7 @@ class Translator:
     def _layer(self, theirs: str, config: Mapping[str, Any]) -> tuple[str, Entry, int]:
         if theirs == "TimeDistributedDense":
             inner = {**config, "name": f"{config.get('name')}_inner"}
-            first = {key: inner.pop(key) for key in ("name", "batch_input_shape") if key in inner}
+            first: Entry = {key: inner.pop(key) for key in ("name", "batch_input_shape") if key in inner}
             return self._layer("TimeDistributed", {**first, "name": config.get("name"), "layer": _as("Dense", inner)})
         rows = CLASSES[self.row.major]
         row = rows.get(theirs) or rows.get(ALIASES.get(theirs, "")) or Row(ALIASES.get(theirs, theirs))

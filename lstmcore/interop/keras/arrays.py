@@ -27,7 +27,9 @@ Named = tuple[tuple[str, ...], Dataset]
 """The name of an array, in parts, and where it is."""
 
 # Beside weights: what training left, and the state of random generators.
-_BESIDE = re.compile(r"(^|/)(optimizer(_weights)?|_?metrics|_?loss_tracker|seed_generator(_\d+)?)(/|$)|seed_generator_state")
+_BESIDE = re.compile(
+    r"(^|/)(optimizer(_weights)?|_?metrics|_?loss_tracker|seed_generator(_\d+)?)(/|$)|seed_generator_state"
+)
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,7 @@ class Match:
     def check(self) -> None:
         """WeightsMismatchError unless all weights have their arrays, and no array is left over."""
         missing = [path for path, owner, weight in self.model.owners() if (id(owner), weight) not in self.sources]
-        extra = [
-            path for path in self.file.datasets if path not in self._used and not _BESIDE.search(path)
-        ]
+        extra = [path for path in self.file.datasets if path not in self._used and not _BESIDE.search(path)]
         if missing or extra:
             lines = [f"{path} is missing" for path in missing[:20]] + [f"{path} is not of it" for path in extra[:20]]
             raise self.error("it holds the weights of another model:\n  " + "\n  ".join(lines))
@@ -197,16 +197,14 @@ def _share(match: Match, module: Module, entries: list[Named]) -> None:
 
 
 def _by_label(labels: Mapping[str, set[str]], entries: list[Named]) -> dict[str, list[Named]] | None:
-    """The arrays by the part whose name stands in theirs; None unless each has exactly one, and each part some."""
+    """The arrays by the part whose name stands in theirs; None unless each has one, and each part some."""
     shares: dict[str, list[Named]] = {prefix: [] for prefix in labels}
     for parts, dataset in entries:
-        found = [
-            prefix
-            for prefix, own in labels.items()
-            if any(part in own or any(part.startswith(f"{label}_") and part is parts[-1] for label in own) for part in parts)
+        # the outermost name that is one of ours; Keras 1 joined it to the weight's: forward_lstm_1_W_i
+        found = [prefix for part in parts for prefix, own in labels.items() if part in own]
+        found = found or [
+            prefix for prefix, own in labels.items() if any(parts[-1].startswith(f"{label}_") for label in own)
         ]
-        if len(found) > 1:  # the outermost name that is one of ours
-            found = [next((p for part in parts for p in found if part in labels[p]), found[0])]
         if not found:
             return None
         shares[found[0]].append((parts, dataset))

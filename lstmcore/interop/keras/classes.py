@@ -38,7 +38,9 @@ class Row:
         """The config in our words. UnsupportedFileError names the option that there is not."""
         for key, harmless in self.gone.items():
             if key in config and harmless is not ANY and config[key] not in harmless:
-                raise UnsupportedFileError(f"{name}: a {theirs} with {key}={show(config[key])} is nothing that lstmcore has.")
+                raise UnsupportedFileError(
+                    f"{name}: a {theirs} with {key}={show(config[key])} is nothing that lstmcore has."
+                )
         kept = {self.renamed.get(key, key): value for key, value in config.items() if key not in self.gone}
         kept |= self.given
         return self.convert(kept) if self.convert else kept
@@ -149,8 +151,10 @@ KERAS_2: Mapping[str, Row] = {
     "Attention": Row("Attention", gone={"causal": (False,)}),
     "AdditiveAttention": Row("AdditiveAttention", gone={"causal": (False,)}),
     "MultiHeadAttention": Row(
-        "MultiHeadAttention", gone={"query_shape": ANY, "key_shape": ANY, "value_shape": ANY, "kernel_initializers": ()}
+        "MultiHeadAttention",
+        gone={"query_shape": ANY, "key_shape": ANY, "value_shape": ANY, "softmax_robust_masking": (False,)},
     ),
+    "SpatialDropout1D": Row("SpatialDropout1D", gone={"noise_shape": ANY}),
     "Embedding": Row("Embedding", gone={"sparse": (False,)}),
     "InputLayer": Row("InputLayer", gone={"type_spec": (None,)}),
     "ThresholdedReLU": Row("Activation", convert=_rectified),

@@ -11,6 +11,7 @@ from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError, Unsupp
 from lstmcore.interop.keras.architecture import Translator
 from lstmcore.interop.keras.arrays import Match, listed, nested
 from lstmcore.interop.keras.generations import generation
+from lstmcore.interop.keras.masks import check_masks
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models.base import BaseModel
 from lstmcore.models.files import deserialize
@@ -144,6 +145,7 @@ def _built(description: Any, version: str | None, name: str, file: Hdf5File | No
     with placeholder_weights():
         model = deserialize(translator.model(description))
         model.program  # noqa: B018  builds the weights
+    check_masks(model, row, name)
     return model, translator.orders
 
 

@@ -21,6 +21,7 @@ class Generation:
         activations: the names of activations that meant something else -> what they meant, in our words.
         mask_beside_states: whether a mask that came with the input reached a recurrent layer called with
             ``initial_state``. In Keras 3 it does not.
+        zeros_in_bidirectional: whether a Bidirectional gives zeros at masked steps; else it repeats the last output.
         missing: class -> options that are not in old configs, as they were then: {"GRU": {"reset_after": False}}.
     """
 
@@ -28,12 +29,13 @@ class Generation:
     major: int
     activations: Mapping[str, str] = field(default_factory=dict)
     mask_beside_states: bool = True
+    zeros_in_bidirectional: bool = True
     missing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 _STEEP = {"hard_sigmoid": "hard_sigmoid_0_2"}  # clip(0.2 x + 0.5, 0, 1); Keras 3's has a slope of 1/6
-_GATES = {"recurrent_activation": "hard_sigmoid_0_2"}
-_FIRST = {
+_GATES: Mapping[str, Any] = {"recurrent_activation": "hard_sigmoid_0_2"}
+_FIRST: Mapping[str, Mapping[str, Any]] = {
     "LSTM": _GATES,
     "LSTMCell": _GATES,
     "GRU": {**_GATES, "reset_after": False},
@@ -41,8 +43,8 @@ _FIRST = {
     "AveragePooling1D": {"pool_size": 2},
 }
 
-KERAS_1 = Generation("Keras 1", 1, _STEEP, missing=_FIRST)
-KERAS_2 = Generation("Keras 2", 2, _STEEP, missing=_FIRST)
+KERAS_1 = Generation("Keras 1", 1, _STEEP, zeros_in_bidirectional=False, missing=_FIRST)
+KERAS_2 = Generation("Keras 2", 2, _STEEP, zeros_in_bidirectional=False, missing=_FIRST)
 TF_KERAS = Generation("tf.keras", 2, _STEEP, missing={"AveragePooling1D": {"pool_size": 2}})
 KERAS_3 = Generation("Keras 3", 3, mask_beside_states=False)
 
@@ -54,7 +56,6 @@ _VERSIONS: tuple[tuple[str, Generation], ...] = (
     (r"2\.", TF_KERAS),
     (r"3\.", KERAS_3),
 )
-
 
 
 def generation(version: str | None, description: Any, name: str) -> Generation:

@@ -104,7 +104,7 @@ class Graph:
             raise self._error(f"{show(node)} is no call of a layer")
         first = references[0]
         others = first[3] if isinstance(first, list) and len(first) == 4 and isinstance(first[3], Mapping) else {}
-        kwargs = {key: self._decoded(value) for key, value in others.items()}
+        kwargs = {key: self._decoded(value) for key, value in others.items() if value is not None}
         if isinstance(node, Mapping):
             return {"args": [{key: self._tensor(value) for key, value in node.items()}], "kwargs": kwargs}
         tensors = [self._nested(value) for value in references]
