@@ -69,14 +69,14 @@ class Archive:
             self._damaged(f"{show(name)} is not what was written")
         return data
 
-    def open(self, name: str, limit: int) -> io.RawIOBase:
+    def open(self, name: str, limit: int) -> Window:
         """A member as a file: a part of the archive where it is stored as it is, else unpacked, up to ``limit`` bytes.
 
         Its checksum is compared first.
         """
         member = self._member(name)
         if member.method != _STORED:
-            return io.BytesIO(self.read(name, limit))  # type: ignore[return-value]  # it reads alike
+            return Window(io.BytesIO(self.read(name, limit)), 0, member.size)
         start = self._start(member)
         crc = 0
         for position in range(start, start + member.size, _CHUNK):
@@ -151,7 +151,7 @@ class Archive:
         self._check_name(name)
         if flags & _ENCRYPTED:
             self._refuse(f"{show(name)} is encrypted")
-        if stat.S_ISLNK(fields[14] >> 16):
+        if stat.S_ISLNK(fields[15] >> 16):
             self._refuse(f"{show(name)} is a symbolic link")
         if method not in (_STORED, _DEFLATED):
             self._refuse(f"{show(name)} is packed by method {method}; expected none, or deflate")

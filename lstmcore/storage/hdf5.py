@@ -6,7 +6,6 @@ gets. Here links and layouts are looked at before they are followed, and chunks 
 
 from __future__ import annotations
 
-import io
 import math
 import zlib
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError
 from lstmcore.storage.container import show
+from lstmcore.storage.opening import Window
 
 Array = NDArray[Any]
 
@@ -26,6 +26,9 @@ MAX_OBJECTS = 65536
 MAX_DEPTH = 32
 MAX_TEXTS = 1 << 20
 MAX_CHUNKS = 65536
+MAX_PIECE = 4 << 20
+"""The most bytes that the library may read at once, but for an array: it takes memory for whatever a file says."""
+
 DTYPES = ("float16", "float32", "float64")
 
 _DEFLATE, _SHUFFLE = 1, 2
@@ -51,7 +54,7 @@ class Hdf5File:
         groups: the paths of the groups; "" is the root.
     """
 
-    def __init__(self, file: io.RawIOBase, name: str) -> None:
+    def __init__(self, file: Window, name: str) -> None:
         """Looks through a file.
 
         Raises:
@@ -63,6 +66,8 @@ class Hdf5File:
         self.datasets: dict[str, Dataset] = {}
         self.groups: dict[str, Any] = {}
         h5py = _library(name)
+        self._window = file
+        file.most = MAX_PIECE
         with self._complaints():
             self._file = h5py.File(file, "r")
         with self._complaints():
@@ -184,8 +189,13 @@ class Hdf5File:
         """An array, whole. Its shape should have been compared with what is expected before: it takes that memory."""
         if dataset.dtype is None:
             self._refuse(f"{show(dataset.path)} does not hold plain numbers")
-        with self._complaints():
-            return self._read(dataset)
+        size = math.prod(dataset.shape) * np.dtype(dataset.dtype).itemsize
+        self._window.most = MAX_PIECE + size
+        try:
+            with self._complaints():
+                return self._read(dataset)
+        finally:
+            self._window.most = MAX_PIECE
 
     def _read(self, dataset: Dataset) -> Array:
         h5py = _library(self.name)

@@ -23,9 +23,14 @@ def open_regular(path: PathLike) -> io.FileIO:
 
 
 class Window(io.RawIOBase):
-    """The bytes ``start`` to ``start + size`` of a file, as a file of their own that is only read."""
+    """The bytes ``start`` to ``start + size`` of a file, as a file of their own that is only read.
 
-    def __init__(self, file: io.FileIO, start: int, size: int) -> None:
+    A library that reads through it can be kept from long reads: those of more than ``most`` bytes are an OSError.
+    """
+
+    most: int | None = None
+
+    def __init__(self, file: io.FileIO | io.BytesIO, start: int, size: int) -> None:
         super().__init__()
         self._file, self._start, self._size, self._position = file, start, size, 0
 
@@ -46,8 +51,10 @@ class Window(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any buffer would do
-        left = max(self._size - self._position, 0)
-        view = memoryview(buffer).cast("B")[:left]
+        view = memoryview(buffer).cast("B")
+        if self.most is not None and len(view) > self.most:
+            raise OSError(f"{len(view)} bytes in one piece, where at most {self.most} are expected")
+        view = view[: max(self._size - self._position, 0)]
         if not view:
             return 0
         self._file.seek(self._start + self._position)
