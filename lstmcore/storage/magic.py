@@ -14,7 +14,7 @@ _ZIP = rb"PK\x03\x04.{26}"
 _LOOKS: tuple[tuple[str, bytes, str, str], ...] = (
     ("hdf5", rb"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes .h5", _FOREIGN),
     ("keras", _ZIP + rb"(metadata|config)\.json", "a .keras archive", _FOREIGN),
-    ("torch", _ZIP + rb"[^/]+/(data\.pkl|\.format_version|byteorder)", "a PyTorch archive", _FOREIGN),
+    ("pt", _ZIP + rb"[^/]+/(data\.pkl|\.format_version|byteorder)", "a PyTorch archive", _FOREIGN),
     ("npz", _ZIP + rb"[^/]+\.npy", "a NumPy .npz archive", _FOREIGN),
     ("zip", rb"PK[\x03\x05\x07]", "a zip archive", _FOREIGN),
     ("npy", rb"\x93NUMPY", "a NumPy .npy file", _FOREIGN),

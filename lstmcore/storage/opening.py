@@ -22,6 +22,16 @@ def open_regular(path: PathLike) -> io.FileIO:
     return io.FileIO(descriptor, "rb")
 
 
+def read_all(file: io.FileIO, most: int) -> bytes | None:
+    """Everything from where the file stands to its end; None where that is more than ``most`` bytes."""
+    data = b""
+    while more := file.read(most + 1 - len(data)):
+        data = data + more if data else more
+        if len(data) > most:
+            return None
+    return data
+
+
 class Window(io.RawIOBase):
     """The bytes ``start`` to ``start + size`` of a file, as a file of their own that is only read.
 

@@ -1,4 +1,4 @@
-"""Models made, saved and run by a Keras, for `lstmcore.import_model` to read: ``python keras_models.py FOLDER SEED ...``.
+"""Models made, saved and run by a Keras, for `lstmcore.import_model`: ``python keras_models.py FOLDER SEED ...``.
 
 Runs in a process of its own, where Keras 3 is installed; with ``--tf-keras`` under tf_keras (Keras 2).
 """
@@ -120,9 +120,7 @@ def translator() -> Any:
     """An encoder whose states start a decoder, masked; a nested model used twice."""
     x, z = L.Input((None,), dtype="int32", name="source"), L.Input((None,), dtype="int32", name="target")
     _, h, c = L.LSTM(4, return_state=True, name="encoder")(L.Embedding(9, 3, mask_zero=True)(x))
-    y = L.LSTM(4, return_sequences=True, name="decoder")(
-        L.Embedding(8, 3, mask_zero=True)(z), initial_state=[h, c]
-    )
+    y = L.LSTM(4, return_sequences=True, name="decoder")(L.Embedding(8, 3, mask_zero=True)(z), initial_state=[h, c])
     both = L.Bidirectional(L.GRU(4, return_sequences=True), name="both")(y, initial_state=[h, c])
     inner_in = L.Input((None, 8))
     inner = keras.Model(inner_in, L.Dense(8, activation="tanh")(inner_in), name="inner")

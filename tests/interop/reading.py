@@ -1,8 +1,8 @@
 """Imports files one by one, each in a process of its own, and says how that went: ``python reading.py`` < jobs.
 
 A job is JSON: ``{"path": ..., "weights": ..., "spec": ...}``, or with ``"flips": [seed, ...]`` the file once for
-each seed, some of its bits turned over. The answer says what came of it, the seconds of the processor that it took, how far
-its memory rose above what was there before, in MiB, and what it did beside reading its file.
+each seed, some of its bits turned over. The answer says what came of it, how many seconds of the processor it took,
+how far its memory rose above what was there before, in MiB, and what it did beside reading its file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import h5py  # noqa: F401  loaded before the memory is measured
 
 import lstmcore as lc
-import lstmcore.interop.keras.files  # noqa: F401
+import lstmcore.interop.keras.files
 from lstmcore.errors import FileError
 
 AMONG = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect", "pickle.find_class")
@@ -114,8 +114,6 @@ def warm() -> None:
     """Loads whatever the first import loads."""
     model = lc.Sequential([lc.layers.Input((2, 1)), lc.layers.LSTM(1), lc.layers.Dense(1)])
     config = json.dumps({"class_name": "Sequential", "config": model.get_config(), "module": "keras"})
-    with open(os.devnull, "rb") as _:
-        pass
     for spec in (config, "{", "[]"):
         run({"path": sys.argv[1], "spec": spec})
 

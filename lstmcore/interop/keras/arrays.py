@@ -281,11 +281,18 @@ def nested(match: Match, orders: Mapping[frozenset[str], list[str]], snake: Any)
 class _Nested:
     def __init__(self, match: Match, orders: Mapping[frozenset[str], list[str]], snake: Any) -> None:
         self._match, self._orders, self._snake = match, orders, snake
+        self._inside: dict[str, dict[str, Dataset]] = {}
+        self._groups: dict[str, dict[str, None]] = {}
+        for path, dataset in match.file.datasets.items():
+            place, _, name = path.rpartition("/")
+            self._inside.setdefault(place, {})[name] = dataset
+            while place:
+                place, _, name = place.rpartition("/")
+                self._groups.setdefault(place, {})[name] = None
 
     def model(self, model: Module, place: str) -> None:
         """A model: its layers by class, numbered within it."""
-        groups = self._match.file.groups
-        container = next((at for at in (_join(place, name) for name in _LAYERS) if at in groups), None)
+        container = next((at for at in (_join(place, name) for name in _LAYERS) if at in self._groups), None)
         if container is None:
             return
         named = dict(model.parts)
@@ -311,9 +318,7 @@ class _Nested:
     def _places(self, container: str, kinds: Sequence[str]) -> dict[int, str]:
         """Number -> group of the layers of a class: ``lstm``, ``lstm_1``, ..."""
         found: dict[int, str] = {}
-        start = len(container) + 1
-        children = {path[start:].split("/")[0] for path in self._match.file.groups if path.startswith(f"{container}/")}
-        for name in children:
+        for name in self._groups[container]:
             for kind in kinds:
                 number = re.fullmatch(rf"{re.escape(kind)}(?:_([1-9]\d{{0,6}}))?", name)
                 if number:
@@ -326,7 +331,8 @@ class _Nested:
         if kind in _KINDS:
             return self.model(module, place)
         if kind == "StackedRNNCells":
-            return self._numbered(list(module.parts.values()), f"{place}/cells")
+            cells = f"{place}/cells"
+            return self._numbered(list(module.parts.values()), cells) if cells in self._groups else None
         own = list(module.own_weights)
         if kind == "MultiHeadAttention":
             self._heads(module, own, place)
@@ -337,7 +343,8 @@ class _Nested:
         return None
 
     def _own(self, module: Module, own: Sequence[str], place: str) -> None:
-        arrays = {int(name): dataset for name, dataset in self._inside(place) if name.isdecimal() and len(name) < 7}
+        found = self._inside.get(place, {})
+        arrays = {int(name): dataset for name, dataset in found.items() if re.fullmatch(r"\d{1,6}", name)}
         if set(arrays) == set(range(len(own))):
             self._match.leaf(module, {weight: arrays[k] for k, weight in enumerate(own)})
         elif arrays:
@@ -348,16 +355,10 @@ class _Nested:
         for projection in dict.fromkeys(weight.split("/")[0] for weight in own):
             names = [weight for weight in own if weight.split("/")[0] == projection]
             for attribute in _HEADS.get(projection, (projection,)):
-                arrays = dict(self._inside(f"{place}/{attribute}/vars"))
+                arrays = self._inside.get(f"{place}/{attribute}/vars", {})
                 found |= {name: arrays[str(k)] for k, name in enumerate(names) if str(k) in arrays}
         if found:
             self._match.leaf(module, found)
-
-    def _inside(self, place: str) -> Iterator[tuple[str, Dataset]]:
-        for path, dataset in self._match.file.datasets.items():
-            head, _, tail = path.rpartition("/")
-            if head == place:
-                yield tail, dataset
 
 
 def _inputs(names: Sequence[str], named: Mapping[str, Module]) -> frozenset[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +21,7 @@ from lstmcore.storage.container import show
 from lstmcore.storage.description import MAX_BYTES, read_description
 from lstmcore.storage.hdf5 import Hdf5File
 from lstmcore.storage.magic import kind_of
-from lstmcore.storage.opening import Window, open_regular
+from lstmcore.storage.opening import Window, open_regular, read_all
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _MOST_PACKED = 1100  # gzip makes at most 1,032 bytes of one
@@ -115,10 +114,10 @@ def _json(path: PathLike) -> Any:
     """What a JSON file says."""
     name = os.path.basename(os.fspath(path))
     with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > MAX_BYTES:
-            raise UnsafeFileError(f"{name} has {size} bytes of JSON; at most {MAX_BYTES} are read.")
-        return read_description(io.BufferedReader(file).read(MAX_BYTES), name)
+        raw = read_all(file, MAX_BYTES)
+    if raw is None:
+        raise UnsafeFileError(f"{name} has more than {MAX_BYTES} bytes of JSON, which is more than is read.")
+    return read_description(raw, name)
 
 
 def _specified(spec: Any, file: Hdf5File) -> tuple[BaseModel, Orders]:
