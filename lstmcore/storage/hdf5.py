@@ -7,6 +7,7 @@ gets. Here links and layouts are looked at before they are followed, and chunks 
 from __future__ import annotations
 
 import math
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError
 from lstmcore.storage.container import show
+from lstmcore.storage.hdf5_attributes import text_lengths
 from lstmcore.storage.opening import Window
 
 Array = NDArray[Any]
@@ -65,6 +67,7 @@ class Hdf5File:
         self.name = name
         self.datasets: dict[str, Dataset] = {}
         self.groups: dict[str, Any] = {}
+        self._lengths: dict[str, dict[str, int]] = {}
         h5py = _library(name)
         self._window = file
         file.most = MAX_PIECE
@@ -177,13 +180,31 @@ class Hdf5File:
                 self._refuse(f"its {show(key)} is no text, or no list of them")
             if not count:
                 return []
-            if handle.get_storage_size() > limit:
-                self._refuse(f"its {show(key)} has {handle.get_storage_size()} bytes; at most {limit} are read")
+            size = max(handle.get_storage_size(), self._told_length(path, key))
+            if size > limit:
+                self._refuse(f"its {show(key)} has {size} bytes; at most {limit} are read")
             values = np.atleast_1d(np.asarray(attributes[key], dtype=object)).ravel().tolist()
         raw = [value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value) for value in values]
         if sum(map(len, raw)) > limit:
             self._refuse(f"its {show(key)} has more than {limit} bytes")
         return raw
+
+    def _told_length(self, path: str, key: str) -> int:
+        """How many bytes a text, or a list of them, says it has."""
+        if path not in self._lengths:
+            try:
+                self._lengths[path] = text_lengths(self._piece, _address(self.groups[path]))
+            except (ValueError, struct.error, IndexError) as error:
+                raise UnsafeFileError(f"{self.name}: the texts beside {show(path)} cannot be read: {error}.") from None
+        if key not in self._lengths[path]:
+            self._refuse(f"its {show(key)} is not where it should be")
+        return self._lengths[path][key]
+
+    def _piece(self, position: int, size: int) -> bytes:
+        if not 0 < size <= MAX_PIECE:
+            raise ValueError(f"{size} bytes in one piece")
+        self._window.seek(position)
+        return self._window.read(size) or b""
 
     def read(self, dataset: Dataset) -> Array:
         """An array, whole. Its shape should have been compared with what is expected before: it takes that memory."""

@@ -476,7 +476,21 @@ def dense_attribute(folder: Path) -> Path:
     return path
 
 
+def long_word(folder: Path) -> Path:
+    """A list of two names, the second of which says that it has 4 GB."""
+    path = whole(folder, lambda file: None)
+    with h5py.File(path, "r+") as file:
+        file["model_weights"].attrs["layer_names"] = ["lstm", "denseXY"]
+    place = struct.pack("<L", 7)
+    data = path.read_bytes()
+    at = data.index(struct.pack("<L", 4), data.index(b"layer_names"))
+    at = data.index(place, at + 4)
+    path.write_bytes(data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :])
+    return path
+
+
 LISTED: dict[str, Case] = {
+    "a name of 4 GB": long_word,
     "layer that is not there": told("layer_names", [b"lstm", b"nobody"]),
     "layer left out": told("layer_names", [b"lstm"]),
     "layer twice": told("layer_names", [b"lstm", b"dense", b"dense", b"lstm", b"../../dense"]),
