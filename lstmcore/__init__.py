@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         regularizers,
         text,
     )
+    from lstmcore.interop import import_model
     from lstmcore.models import Sequential, load_model
     from lstmcore.plugins import BackendInfo, backends, get_backend, set_backend, use_backend
     from lstmcore.random import set_random_seed
@@ -37,6 +38,7 @@ _HOMES = {
     "backends": "lstmcore.plugins",
     "compare": "lstmcore.runtime.compare",
     "get_backend": "lstmcore.plugins",
+    "import_model": "lstmcore.interop",
     "load_model": "lstmcore.models",
     "set_backend": "lstmcore.plugins",
     "set_random_seed": "lstmcore.random",
@@ -69,6 +71,7 @@ __all__ = [
     "datasets",
     "errors",
     "get_backend",
+    "import_model",
     "initializers",
     "layers",
     "load_model",

@@ -10,6 +10,8 @@
     │   ├── DamagedFileError              truncated, altered, or not what its header says
     │   ├── ForeignFileError              whole, but of another format
     │   ├── FileVersionError              written by a version this one cannot read
+    │   ├── UnsafeFileError               asks for what no model needs: code, other files, memory beyond its size
+    │   ├── UnsupportedFileError          whole, but its model needs what lstmcore lacks
     │   └── WeightsMismatchError          whole, but for another model: names, shapes, dtypes
     ├── DatasetError (OSError)            a data set is not there, or is not what it should be
     ├── TrainingError (RuntimeError)      training came to numbers with which it cannot go on
@@ -60,6 +62,14 @@ class ForeignFileError(FileError):
 
 class FileVersionError(FileError):
     """A file was written by a version that this one cannot read."""
+
+
+class UnsafeFileError(FileError):
+    """A file asks for what no model needs: code to run, other files, more memory than its model has weights."""
+
+
+class UnsupportedFileError(FileError):
+    """A file is whole, but its model needs what lstmcore lacks, or is no model."""
 
 
 class WeightsMismatchError(FileError):

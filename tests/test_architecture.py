@@ -35,6 +35,7 @@ ROOMS = """
     plugins
     models
     runtime
+    interop
     datasets
     cli
 """

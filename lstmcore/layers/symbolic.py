@@ -16,6 +16,7 @@ from lstmcore.program import Builder, Value
 
 _serial = itertools.count()
 _EVERYWHERE = ("mask", "training")
+IMPLIED = "implied"  # given as mask=: the mask that comes with the input, also where it would have no effect
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +150,8 @@ def lower_call(
         found = mask(arguments[other]) if other in arguments else None
         if found is not None:
             given.setdefault(f"{other}_mask", found)
+    if explicit == IMPLIED:
+        explicit = implied
     if (
         explicit is None
         and module.drops_implied_mask

@@ -10,11 +10,12 @@ from lstmcore.errors import InputError, SpecError, near
 from lstmcore.layers.core import InputLayer, symbolic_input
 from lstmcore.layers.module import Module
 from lstmcore.layers.serialization import deserialize, serialize
-from lstmcore.layers.symbolic import Call, SymbolicTensor, call
+from lstmcore.layers.symbolic import IMPLIED, Call, SymbolicTensor, call
 from lstmcore.models.graph import Graph
 
 TENSOR = "__keras_tensor__"
 MASKED = "implied"  # stands for a mask that Keras computes beside the layers
+IF_MASKED = "if masked"  # the same, where there may be none: Keras 2's rule beside initial_state
 Calls = dict[str, list[Call]]
 
 
@@ -147,13 +148,19 @@ def _connect(modules: Mapping[str, Module], waiting: Mapping[str, list[Any]], ca
 
 
 def _check_masked(name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
-    """Takes the mark for an implied mask out again; SpecError where no mask comes with the inputs."""
-    if kwargs.get("mask") == MASKED:
-        del kwargs["mask"]
-        if not any(isinstance(leaf, SymbolicTensor) and leaf.mask is not None for leaf in tree.leaves(args)):
-            raise SpecError(
-                f"layer {name!r}: its mask is computed by operations of keras.ops; use Masking or mask_zero"
-            )
+    """Takes the mark for an implied mask out again, or says `IMPLIED` where it would not reach the layer by itself.
+
+    SpecError where no mask comes with the inputs.
+    """
+    marked = kwargs.get("mask")
+    if marked not in (MASKED, IF_MASKED):
+        return
+    del kwargs["mask"]
+    if any(isinstance(leaf, SymbolicTensor) and leaf.mask is not None for leaf in tree.leaves(args)):
+        if kwargs.get("initial_state") is not None:
+            kwargs["mask"] = IMPLIED
+    elif marked == MASKED:
+        raise SpecError(f"layer {name!r}: its mask is computed by operations of keras.ops; use Masking or mask_zero")
 
 
 def _own_calls(module: Module | None) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import stat
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +20,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmcore.errors import DamagedFileError, FileError, WeightsError, WeightsMismatchError
-from lstmcore.storage.atomic import PathLike, kind, replacing
+from lstmcore.errors import DamagedFileError, WeightsError, WeightsMismatchError
+from lstmcore.storage.atomic import PathLike, replacing
 from lstmcore.storage.container import FILE_DTYPES, MAX_TENSORS, METADATA, NAMES, is_name, show
+from lstmcore.storage.opening import open_regular
 from lstmcore.weights import header
 from lstmcore.weights.header import Header, make_header, make_metadata, metadata_digest
 
@@ -110,7 +110,7 @@ class WeightFile:
             FileError: it is no file: a directory, a pipe.
         """
         name = os.path.basename(os.fspath(path))
-        file = _open(path, name)
+        file = open_regular(path)
         try:
             return cls(file, header.read_header(file, name))
         except BaseException:
@@ -217,17 +217,6 @@ def _fill(file: io.FileIO, chunk: memoryview) -> bool:
             return False
         chunk = chunk[count:]
     return True
-
-
-def _open(path: PathLike, name: str) -> io.FileIO:
-    """Opens a regular file for reading; without O_NONBLOCK, a pipe would wait for a writer for ever."""
-    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-    descriptor = os.open(path, flags)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        raise FileError(f"{name} is not a file but {kind(mode)}; give the path of a weight file.")
-    return io.FileIO(descriptor, "rb")
 
 
 def _match(header: Header, expected: Expected) -> None:

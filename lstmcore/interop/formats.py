@@ -1,0 +1,106 @@
+"""The formats that models come in: how each is recognised, and what reads it.
+
+A new format is a row. Modules that read and write one are imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lstmcore.errors import DamagedFileError, FileError, ForeignFileError, LstmcoreError, UnsupportedFileError, near
+from lstmcore.storage.atomic import PathLike
+from lstmcore.storage.magic import HEAD, kind_of, looks_like
+from lstmcore.storage.opening import open_regular
+
+if TYPE_CHECKING:
+    from lstmcore.models.base import BaseModel
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format. ``reads(path, weights, spec)`` gives the model, ``writes(model, path)`` makes the file.
+
+    Both are named as ``"module:function"``. ``kinds`` are what `storage.magic` calls its content; a file is told by
+    them first, and by its suffix where its content could be several.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    kinds: tuple[str, ...]
+    reads: str | None = None
+    writes: str | None = None
+
+
+FORMATS: tuple[Format, ...] = (
+    Format("keras", (".keras",), ("keras", "zip"), reads="lstmcore.interop.keras.files:read_archive"),
+    Format("hdf5", (".h5", ".hdf5", ".keras"), ("hdf5",), reads="lstmcore.interop.keras.files:read_hdf5"),
+    Format("json", (".json",), ("text",), reads="lstmcore.interop.keras.files:read_json"),
+)
+
+
+def import_model(
+    path: PathLike, weights: PathLike | None = None, format: str | None = None, spec: Any = None
+) -> BaseModel:
+    """The model in a file of another program, with its weights; nothing in the file is run.
+
+    ::
+
+        model = lc.import_model("model.h5")  # or .keras: architecture and weights
+        model = lc.import_model("model.json", weights="weights.h5")
+        model = lc.import_model("weights.h5", spec=model)  # or spec="model.json", or the JSON itself
+
+    Args:
+        path: the file.
+        weights: where ``path`` holds the architecture alone: the file with the weights.
+        format: its name, such as "keras" or "hdf5"; otherwise told from the content, then from the suffix.
+        spec: where ``path`` holds weights alone: the model they are for. A model is given the weights and returned.
+
+    Raises:
+        FileError: every file that cannot be imported; its subclasses say whether it is damaged, unsafe, of another
+            format, for another model, or needs what lstmcore lacks. There is then no model, and none is changed.
+        OSError: there is no such file, or no permission.
+        ImportError: what reads this format is not installed; the message says how to install it.
+    """
+    name = os.path.basename(os.fspath(path))
+    row = _row(path, name, format)
+    if row.reads is None:
+        raise UnsupportedFileError(f"{name}: {row.name} files are written, not read.")
+    reader = _function(row.reads)
+    try:
+        model: BaseModel = reader(path, weights, spec)
+    except FileError:
+        raise
+    except LstmcoreError as error:
+        raise UnsupportedFileError(f"{name}: {error}") from None
+    return model
+
+
+def _function(place: str) -> Callable[..., Any]:
+    module, _, name = place.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _row(path: PathLike, name: str, format: str | None) -> Format:
+    """The row of a file: that asked for, or that of its content, or of its suffix."""
+    named = {row.name: row for row in FORMATS}
+    if format is not None:
+        if format not in named:
+            raise UnsupportedFileError(f"no format is called {format!r}.{near(format, named)}")
+        return named[format]
+    with open_regular(path) as file:
+        head = file.read(HEAD) or b""
+    if not head:
+        raise DamagedFileError(f"{name} is empty.")
+    kind = kind_of(head)
+    found = [row for row in FORMATS if kind in row.kinds]
+    by_suffix = [row for row in found or FORMATS if name.lower().endswith(row.suffixes)]
+    if (kind is None or found) and (by_suffix or found):
+        return (by_suffix or found)[0]
+    looks = looks_like(head)
+    told = f"it looks like {looks[0]}" if looks else "its content and suffix are none of them"
+    raise ForeignFileError(f"{name} is of no format that is read here: {told}. Known: {', '.join(named)}.")

@@ -1,0 +1,199 @@
+"""A description of any generation in our words: Keras 3's serialized form, as `models.files.deserialize` reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lstmcore.errors import UnsupportedFileError
+from lstmcore.interop.keras.classes import ALIASES, CLASSES, MERGES_1, REFUSED, Row
+from lstmcore.interop.keras.generations import Generation
+from lstmcore.interop.keras.nodes import Graph
+from lstmcore.storage.container import show
+
+MAX_LAYERS = 1024
+"""The most layers that a description may have, counting each use of a shared model anew."""
+
+MODELS = ("Sequential", "Functional", "Model")
+_INNER = ("layer", "backward_layer", "cell")
+_ACTIVATIONS = ("activation", "recurrent_activation")
+_BESIDE = ("keras_version", "backend", "build_config", "compile_config", "name", "inbound_nodes")
+_OPERATIONS = "keras.src.ops"
+_MASK_OPERATIONS = ("NotEqual", "Any", "LogicalOr", "LogicalAnd", "ExpandDims", "OnesLike", "Cast", "Max")
+
+Entry = dict[str, Any]
+
+
+@dataclass
+class Translator:
+    """Translates one description. ``orders`` gathers each model's layers in the order of the file, by their names.
+
+    ``reset_after(name)`` says of a GRU whose config does not, from the shape of its bias; None where it cannot.
+    """
+
+    name: str
+    row: Generation
+    reset_after: Callable[[str], bool | None] = lambda _: None
+    orders: dict[frozenset[str], list[str]] = field(default_factory=dict)
+
+    def model(self, data: Any) -> Entry:
+        """A whole model. UnsupportedFileError names what lstmcore lacks."""
+        entry, _ = self._entry(data)
+        if entry["class_name"] not in MODELS:
+            raise self._error(f"it describes a {show(entry['class_name'])}; expected a Sequential or functional model")
+        return entry
+
+    def _entry(self, data: Any) -> tuple[Entry, int]:
+        """A layer or model, and how many layers it comes to."""
+        kind = data.get("class_name") if isinstance(data, Mapping) else None
+        if not isinstance(kind, str):
+            raise self._error(f"{show(data)} describes no layer; expected a class_name and a config")
+        if kind in REFUSED:
+            raise self._error(f"it has a layer of class {kind}: {REFUSED[kind]}")
+        config = data.get("config")
+        entry = {key: data[key] for key in ("module", "registered_name") if key in data}
+        unknown = [key for key in data if key not in (*entry, *_BESIDE, "class_name", "config", "shared_object_id")]
+        if unknown:
+            raise self._error(f"a layer of class {show(kind)} has the unknown key {show(unknown[0])}")
+        if kind in MODELS:
+            made, count = self._sequential(config) if kind == "Sequential" else self._functional(config)
+            return {"module": "keras", "class_name": kind, "config": made}, count
+        if not isinstance(config, Mapping):
+            raise self._error(f"a layer of class {show(kind)} has the config {show(config)}")
+        kind, made, count = self._layer(kind, config)
+        if entry.get("registered_name") == data["class_name"]:
+            entry["registered_name"] = kind
+        return {**entry, "class_name": kind, "config": made}, count
+
+    # Models.
+
+    def _sequential(self, config: Any) -> tuple[Entry, int]:
+        config = {"layers": config} if isinstance(config, list) else config
+        entries = self._entries(config)
+        kept = {key: config[key] for key in config if key in ("name", "trainable", "dtype", "build_input_shape")}
+        if self.row.major < 3:
+            kept.pop("dtype", None)
+        self._only(config, (*kept, "layers", "dtype"))
+        layers, count = [], 0
+        for data in entries:
+            entry, more = self._entry(data)
+            layers.append(entry)
+            count = self._counted(count + more)
+        self._note_order([entry["config"].get("name") for entry in layers])
+        return {**kept, "layers": layers}, count
+
+    def _functional(self, config: Any) -> tuple[Entry, int]:
+        entries = self._entries(config)
+        self._only(config, ("name", "trainable", "dtype", "layers", "input_layers", "output_layers"))
+        graph = Graph(self.name, self.row, entries)
+        layers, count = [], 0
+        for data in entries:
+            name = data.get("name", data["config"].get("name") if isinstance(data.get("config"), Mapping) else None)
+            if self._computes_mask(data):
+                layers.append({**data, "module": _OPERATIONS})
+                continue
+            entry, more = self._merged(data) if data.get("class_name") == "Merge" else self._entry(data)
+            nodes = graph.nodes(data, entry["class_name"])
+            count = self._counted(count + more * max(len(nodes), 1))
+            entry["config"] = {**entry["config"], "name": name}
+            layers.append({**entry, "name": name, "inbound_nodes": nodes})
+        self._note_order([entry["name"] for entry in layers])
+        kept = {key: config[key] for key in ("name", "trainable") if key in config}
+        return {**kept, "layers": layers, **graph.ends(config)}, count
+
+    def _computes_mask(self, data: Mapping[str, Any]) -> bool:
+        """Whether it is how Keras 3 writes a mask that it computes beside the layers; `models.wiring` reads those."""
+        legacy = "module" not in data and data.get("class_name") in _MASK_OPERATIONS  # as .h5 has it
+        return self.row.major == 3 and (legacy or str(data.get("module")).startswith((_OPERATIONS, "keras.ops")))
+
+    def _entries(self, config: Any) -> list[Any]:
+        entries = config.get("layers") if isinstance(config, Mapping) else None
+        if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+            raise self._error("a model in it has no list of layers")
+        self._counted(len(entries))
+        return entries
+
+    def _counted(self, count: int) -> int:
+        if count > MAX_LAYERS:
+            raise self._error(f"it has more than {MAX_LAYERS} layers")
+        return count
+
+    def _note_order(self, names: list[Any]) -> None:
+        known = [name for name in names if isinstance(name, str)]
+        self.orders[frozenset(known)] = known
+
+    def _only(self, config: Mapping[str, Any], known: tuple[str, ...]) -> None:
+        for key in config:
+            if key not in known:
+                raise self._error(f"a model in it has the unknown key {show(key)}")
+
+    # Layers.
+
+    def _layer(self, theirs: str, config: Mapping[str, Any]) -> tuple[str, Entry, int]:
+        if theirs == "TimeDistributedDense":
+            inner = {**config, "name": f"{config.get('name')}_inner"}
+            first: Entry = {key: inner.pop(key) for key in ("name", "batch_input_shape") if key in inner}
+            return self._layer("TimeDistributed", {**first, "name": config.get("name"), "layer": _as("Dense", inner)})
+        rows = CLASSES[self.row.major]
+        row = rows.get(theirs) or rows.get(ALIASES.get(theirs, "")) or Row(ALIASES.get(theirs, theirs))
+        first_1 = {"input_dtype": config.get("input_dtype")} if self.row.major == 1 and theirs not in rows else {}
+        made = row.translate(theirs, {key: v for key, v in config.items() if key not in first_1}, self.name)
+        for key, value in self.row.missing.get(row.ours, {}).items():
+            if key not in made:
+                told = self.reset_after(str(config.get("name"))) if key == "reset_after" else None
+                made[key] = value if told is None else told
+        count = 1
+        for key in _INNER:
+            if isinstance(made.get(key), Mapping):
+                made[key], more = self._entry(made[key])
+                count += more
+        if isinstance(made.get("cells"), list):
+            made["cells"] = [self._entry(cell)[0] for cell in made["cells"]]
+        for key in _ACTIVATIONS:
+            if key in made:
+                made[key] = self._activation(made[key])
+        if self.row.major == 1:
+            made = {key: _of_keras_1(value) for key, value in made.items()}
+        return row.ours, made, count
+
+    def _activation(self, value: Any) -> Any:
+        """An activation in our words: a name of another meaning, or a layer that stands for its function."""
+        if isinstance(value, str):
+            return self.row.activations.get(value, value)
+        if isinstance(value, Mapping) and isinstance(value.get("config"), str):
+            return {**value, "config": self.row.activations.get(value["config"], value["config"])}
+        return value
+
+    def _merged(self, data: Mapping[str, Any]) -> tuple[Entry, int]:
+        """Keras 1's Merge, in a functional model."""
+        config = data.get("config")
+        config = config if isinstance(config, Mapping) else {}
+        mode = config.get("mode")
+        if config.get("mode_type", "raw") != "raw" or not isinstance(mode, str) or mode not in MERGES_1:
+            raise self._error(f"it has a Merge with mode {show(mode)}; lstmcore has {', '.join(MERGES_1)}")
+        ours, axis = MERGES_1[mode]
+        options = {} if axis is None else {"axes" if ours == "Dot" else "axis": config.get(axis, -1)}
+        return _as(ours, {"name": config.get("name"), **options}), 1
+
+    def _error(self, fault: str) -> UnsupportedFileError:
+        return UnsupportedFileError(f"{self.name}: {fault}.")
+
+
+def _as(kind: str, config: Mapping[str, Any]) -> Entry:
+    return {"class_name": kind, "config": dict(config)}
+
+
+_REGULARIZERS_1 = ("WeightRegularizer", "ActivityRegularizer", "L1L2Regularizer")
+_CONSTRAINTS_1 = {"MaxNorm": {"m": "max_value"}, "NonNeg": {}, "UnitNorm": {}}
+
+
+def _of_keras_1(value: Any) -> Any:
+    """Keras 1's regularizers and constraints, ``{"name": ..., ...}``, in the form of later ones."""
+    name = value.get("name") if isinstance(value, Mapping) and "class_name" not in value else None
+    rest = {key: entry for key, entry in value.items() if key != "name"} if name else {}
+    if name in _REGULARIZERS_1:
+        return _as("L1L2", rest)
+    if name in _CONSTRAINTS_1:
+        return _as(name, {_CONSTRAINTS_1[name].get(key, key): entry for key, entry in rest.items()})
+    return value

@@ -1,0 +1,182 @@
+"""Keras' files to models: ``.keras``, ``.h5``, ``.weights.h5`` and JSON, of every generation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError, UnsupportedFileError
+from lstmcore.interop.keras.architecture import Translator
+from lstmcore.interop.keras.arrays import Match, listed, nested
+from lstmcore.interop.keras.generations import generation
+from lstmcore.interop.keras.masks import check_masks
+from lstmcore.layers.base import placeholder_weights
+from lstmcore.models.base import BaseModel
+from lstmcore.models.files import deserialize
+from lstmcore.naming import snake
+from lstmcore.storage.archive import Archive
+from lstmcore.storage.atomic import PathLike
+from lstmcore.storage.container import show
+from lstmcore.storage.description import MAX_BYTES, read_description
+from lstmcore.storage.hdf5 import Hdf5File
+from lstmcore.storage.magic import kind_of
+from lstmcore.storage.opening import Window, open_regular, read_all
+
+_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+_MOST_PACKED = 1100  # gzip makes at most 1,032 bytes of one
+_ROOM = 16 << 20
+_TRAINING = 6  # a .keras holds the optimizer's slots too: Adam's are twice the weights
+Orders = Mapping[frozenset[str], list[str]]
+
+
+def read_json(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
+    """A model from the description in a JSON file, with weights from another."""
+    name = os.path.basename(os.fspath(path))
+    if weights is None:
+        raise UnsupportedFileError(
+            f"{name} describes a model without its weights: give weights=, or build it with Keras 3's JSON by "
+            "lstmcore.models.model_from_json."
+        )
+    if spec is not None:
+        raise UnsupportedFileError(f"{name} describes a model itself; leave spec out.")
+    return _weights_file(weights, _json(path))
+
+
+def read_hdf5(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
+    """A model from an HDF5 file: a whole one, or weights alone for the model that ``spec`` is."""
+    _no_weights(path, weights)
+    return _weights_file(path, spec)
+
+
+def read_archive(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
+    """A model from a ``.keras`` archive."""
+    _no_weights(path, weights)
+    name = os.path.basename(os.fspath(path))
+    if spec is not None:
+        raise UnsupportedFileError(f"{name} describes its model itself; leave spec out.")
+    with open_regular(path) as file:
+        archive = Archive(file, name)
+        metadata = read_description(archive.read(_METADATA, MAX_BYTES), f"{name}, {_METADATA}")
+        version = metadata.get("keras_version") if isinstance(metadata, dict) else None
+        description = read_description(archive.read(_CONFIG, MAX_BYTES), f"{name}, {_CONFIG}")
+        model, orders = _built(description, _text(version), name, None)
+        size = sum(array.nbytes for array in model.weights.values())
+        hdf5 = Hdf5File(archive.open(_WEIGHTS, _TRAINING * size + _ROOM), name)
+        return _filled(model, orders, hdf5, os.fstat(file.fileno()).st_size)
+
+
+def _weights_file(path: PathLike, spec: Any) -> BaseModel:
+    name = os.path.basename(os.fspath(path))
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if kind_of(file.read(16) or b"") != "hdf5":
+            raise DamagedFileError(f"{name} is no HDF5 file, or a damaged one.")
+        hdf5 = Hdf5File(Window(file, 0, size), name)
+        if spec is None:
+            description, version = _described(hdf5)
+            model, orders = _built(description, version, name, hdf5)
+        else:
+            model, orders = _specified(spec, hdf5)
+        return _filled(model, orders, hdf5, size)
+
+
+def _no_weights(path: PathLike, weights: PathLike | None) -> None:
+    if weights is not None:
+        name = os.path.basename(os.fspath(path))
+        raise UnsupportedFileError(f"{name} holds weights itself; weights= goes with the JSON of a model.")
+
+
+def _described(file: Hdf5File) -> tuple[Any, str | None]:
+    """The description in a whole model's file, and the version that wrote it."""
+    raw = file.text("", "model_config", MAX_BYTES)
+    if raw is None:
+        raise UnsupportedFileError(
+            f"{file.name} holds weights alone: give the model they are for, spec=model or spec='model.json'."
+        )
+    description = read_description(raw, f"{file.name}, model_config")
+    version = next(
+        (found for root in ("", "model_weights") if root in file.groups and (found := _version(file, root))), None
+    )
+    return description, version
+
+
+def _version(file: Hdf5File, root: str) -> str | None:
+    raw = file.text(root, "keras_version", 64)
+    return None if raw is None else raw.decode("utf-8", "replace")
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _json(path: PathLike) -> Any:
+    """What a JSON file says."""
+    name = os.path.basename(os.fspath(path))
+    with open_regular(path) as file:
+        raw = read_all(file, MAX_BYTES)
+    if raw is None:
+        raise UnsafeFileError(f"{name} has more than {MAX_BYTES} bytes of JSON, which is more than is read.")
+    return read_description(raw, name)
+
+
+def _specified(spec: Any, file: Hdf5File) -> tuple[BaseModel, Orders]:
+    """The model that ``spec`` is, or describes."""
+    if isinstance(spec, BaseModel):
+        spec.program  # noqa: B018  builds the weights, or says that there is no input shape yet
+        return spec, {}
+    if isinstance(spec, str) and spec.lstrip().startswith("{"):
+        description: Any = read_description(spec, "spec")
+    elif isinstance(spec, (str, os.PathLike)):
+        description = _json(spec)
+    elif isinstance(spec, Mapping):
+        description = spec
+    else:
+        raise UnsupportedFileError(f"spec is {show(spec)}; expected a model, its JSON, or the path of that.")
+    version = _text(description.get("keras_version")) if isinstance(description, Mapping) else None
+    return _built(description, version, file.name, file)
+
+
+def _built(description: Any, version: str | None, name: str, file: Hdf5File | None) -> tuple[BaseModel, Orders]:
+    """The model described, its weights still without memory; and the layers of its models in the file's order."""
+    row = generation(version or _inner_version(description), description, name)
+    translator = Translator(name, row, lambda layer: None if file is None else _two_biases(file, layer))
+    with placeholder_weights():
+        model = deserialize(translator.model(description))
+        model.program  # noqa: B018  builds the weights
+    check_masks(model, row, name)
+    return model, translator.orders
+
+
+def _inner_version(description: Any) -> str | None:
+    return _text(description.get("keras_version")) if isinstance(description, Mapping) else None
+
+
+def _two_biases(file: Hdf5File, layer: str) -> bool | None:
+    """Whether the GRU of that name has a bias of two rows in the file; None where it has none there."""
+    for path, dataset in file.datasets.items():
+        parts = path.split("/")
+        if layer in parts and parts[-1].split(":")[0] == "bias":
+            return len(dataset.shape) == 2
+    return None
+
+
+def _filled(model: BaseModel, orders: Orders, file: Hdf5File, size: int) -> BaseModel:
+    """The model with the weights of the file, once all of them fit it."""
+    try:
+        match = Match(file, model)
+        root = "model_weights" if "model_weights" in file.groups else ""
+        if file.texts(root, "layer_names") is not None:
+            listed(match, root)
+        else:
+            nested(match, orders, snake)
+        match.check()
+        if match.size() > _MOST_PACKED * size + _ROOM:
+            raise UnsafeFileError(f"{file.name} has {size} bytes, and its weights would take {match.size()}.")
+        backend = file.text(root, "backend", 64)
+        match.read(flip=backend == b"theano")
+    except FileError:
+        raise
+    finally:
+        file.close()
+    return model
