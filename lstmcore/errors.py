@@ -10,7 +10,11 @@
     │   ├── DamagedFileError              truncated, altered, or not what its header says
     │   ├── ForeignFileError              whole, but of another format
     │   ├── FileVersionError              written by a version this one cannot read
+    │   ├── UnsafeFileError               asks for what no model needs: code, other files, memory beyond its size
+    │   ├── UnsupportedFileError          whole, but its model needs what lstmcore lacks
     │   └── WeightsMismatchError          whole, but for another model: names, shapes, dtypes
+    ├── ExportError (ValueError)          a format cannot hold a model without loss
+    ├── MissingLibraryError (ImportError) a package that a file format needs is not installed
     ├── DatasetError (OSError)            a data set is not there, or is not what it should be
     ├── TrainingError (RuntimeError)      training came to numbers with which it cannot go on
     └── BackendError (RuntimeError)       an engine cannot be used
@@ -62,8 +66,24 @@ class FileVersionError(FileError):
     """A file was written by a version that this one cannot read."""
 
 
+class UnsafeFileError(FileError):
+    """A file asks for what no model needs: code to run, other files, more memory than its model has weights."""
+
+
+class UnsupportedFileError(FileError):
+    """A file is whole, but its model needs what lstmcore lacks, or is no model."""
+
+
 class WeightsMismatchError(FileError):
     """A weight file is whole, but for another model."""
+
+
+class ExportError(LstmcoreError, ValueError):
+    """A format cannot hold a model without loss."""
+
+
+class MissingLibraryError(LstmcoreError, ImportError):
+    """A package that a file format needs is not installed."""
 
 
 class DatasetError(LstmcoreError, OSError):

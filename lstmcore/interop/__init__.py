@@ -1,0 +1,1 @@
+"""Models to and from the files of other frameworks: one room a format."""
