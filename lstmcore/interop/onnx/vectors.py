@@ -132,6 +132,23 @@ def _run(
     return {**found, **leaving}
 
 
+def runner(program: Program, weights: Mapping[str, Array], written: Any) -> Callable[[Mapping[str, Array]], Outputs]:
+    """Runs a program on inputs by the names that they have in the file; its outputs by theirs."""
+    reference = plugins.get(plugins.reference())
+    states = list(written.carries)
+    carries = {carry.name: carry for carry in program.carries}
+    entering = dict(zip(written.inputs, program.inputs, strict=False))
+    entering |= {pair[0]: carries[name].before for name, pair in written.carries.items()}
+    leaving = dict(zip(written.outputs, program.outputs, strict=False))
+    leaving |= {pair[1]: carries[name].after for name, pair in written.carries.items()}
+
+    def run(inputs: Mapping[str, Array]) -> Outputs:
+        made = _run(program, weights, {entering[n]: a for n, a in inputs.items()}, states, reference, "float32")
+        return {name: made[value] for name, value in leaving.items()}
+
+    return run
+
+
 def check(text: str, run: Callable[[Mapping[str, Array]], Outputs], name: str) -> tuple[float, float]:
     """Runs all vectors: the worst E, and the limit. DamagedFileError where they cannot be read, or do not fit."""
     try:
