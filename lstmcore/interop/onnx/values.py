@@ -35,6 +35,12 @@ class Known:
     array: Array
     name: str = ""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.array, np.ndarray):  # NumPy hands out the only entry of an array of lengths by itself
+            alone = np.empty((), object if isinstance(self.array, Open) else np.asarray(self.array).dtype)
+            alone[()] = self.array
+            object.__setattr__(self, "array", alone)
+
     @property
     def rank(self) -> int:
         return self.array.ndim

@@ -89,7 +89,22 @@ def reshape(r: Reader, call: Call) -> tuple[Given, ...]:
     if any(n == 0 and k >= len(have) for k, n in enumerate(target)):
         raise SpecError(f"its shape {target} copies an axis that {have} does not have")
     target = [have[k] if n == 0 else n for k, n in enumerate(target)]
-    return (shaped(r, flow, target),)
+    return (shaped(r, flow, _resolved(have, target)),)
+
+
+def _resolved(have: Sequence[Length], target: Sequence[Length]) -> list[Length]:
+    """The target with a number for its -1, where the open lengths are on both sides."""
+    left = [n for n in have if isinstance(n, Open)]
+    for n in target:
+        if isinstance(n, Open) and n in left:
+            left.remove(n)
+    others = [n for n in target if not isinstance(n, Open) and n != -1]
+    opened = [n for n in target if isinstance(n, Open)]
+    total = math.prod(n for n in have if not isinstance(n, Open))
+    known = math.prod(others)
+    if left or len(opened) != sum(isinstance(n, Open) for n in have) or known == 0 or total % known:
+        return list(target)
+    return [total // known if n == -1 else n for n in target]
 
 
 def shaped(r: Reader, x: Flow, target: Sequence[Length]) -> Flow:
@@ -350,11 +365,14 @@ def gather(r: Reader, call: Call) -> tuple[Given, ...]:
     if at.rank == 0:
         one = _entry(r, flow, axis, places[0])
         return (one,)
-    if at.rank != 1:
-        raise SpecError(f"it gathers places of {at.rank} axes from a value of the model")
     length = flow.value.shape[flow.axis(axis)]
     known = [place + length if place < 0 and length is not None else place for place in places]
-    return (taken(r, flow, axis, known),)
+    found = taken(r, flow, axis, known)
+    if at.rank == 1:
+        return (found,)
+    assert isinstance(at, Known)
+    have = r.lengths(found)
+    return (shaped(r, found, [*have[:axis], *at.array.shape, *have[axis + 1 :]]),)
 
 
 def _entry(r: Reader, x: Flow, axis: int, place: int) -> Flow:
