@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lstmcore.errors import ExportError
@@ -44,6 +45,7 @@ def write_program(
     """
     if program.noise:
         raise ExportError("this program is that of a training step: it takes random numbers")
+    program = _ordered(program)
     graph = Graph(dtype)
     open_carries = [c for c in program.carries if (c.stateful if states is None else c.name in states)]
     known: dict[str, str] = {}
@@ -68,6 +70,28 @@ def write_program(
     }
     live = {path: row for path, row in kept.kept.items() if row[0] in graph.arrays}
     return Written(proto, tuple(i.name for i in inputs), tuple(names), pairs, live)
+
+
+def _ordered(program: Program) -> Program:
+    """The same program in the one order that follows from its names, so that it is always the same graph."""
+    makers = {name: k for k, node in enumerate(program.nodes) for name in node.outputs}
+    waits = [{makers[name] for name in node.inputs if name in makers} for node in program.nodes]
+    readers: dict[int, list[int]] = {}
+    for k, sources in enumerate(waits):
+        for source in sources:
+            readers.setdefault(source, []).append(k)
+    ready = [(program.nodes[k].name, k) for k, sources in enumerate(waits) if not sources]
+    heapq.heapify(ready)
+    order: list[Node] = []
+    while ready:
+        _, k = heapq.heappop(ready)
+        order.append(program.nodes[k])
+        for reader in readers.get(k, ()):
+            waits[reader].discard(k)
+            if not waits[reader]:
+                heapq.heappush(ready, (program.nodes[reader].name, reader))
+    carries = tuple(sorted(program.carries, key=lambda carry: carry.name))
+    return replace(program, nodes=tuple(order), carries=carries)
 
 
 def _input(graph: Graph, program: Program, value: str, wanted: str, known: dict[str, str]) -> Any:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from lstmcore.activations import ALONG_AXIS, Function
 from lstmcore.interop.onnx.graph import Graph
 from lstmcore.ops import Tensor
@@ -51,6 +53,17 @@ class _Maths:
         """clip(x rate + 1/2, 0, 1)."""
         return self.Clip(self.Add(self.Mul(self.x, rate), 0.5), 0.0, 1.0)
 
+    def softplus(self, x: str) -> str:
+        """log(1 + exp(x)); ONNX Runtime has no node for it in float64."""
+        if self.graph.dtype == np.float32:
+            return self.Softplus(x)
+        return self.Add(self.Max(x, 0.0), self.Log(self.Add(self.Exp(self.Neg(self.Abs(x))), 1.0)))
+
+    def softsign(self) -> str:
+        if self.graph.dtype == np.float32:
+            return self.Softsign(self.x)
+        return self.Div(self.x, self.Add(self.Abs(self.x), 1.0))
+
     def sixth(self) -> str:
         return self.Clip(self.Add(self.Div(self.x, 6.0), 0.5), 0.0, 1.0)
 
@@ -91,16 +104,16 @@ FUNCTIONS: Mapping[str, Callable[..., str]] = MappingProxyType(
         "hard_tanh": lambda m, x: m.Clip(x, -1.0, 1.0),
         "leaky_relu": lambda m, x, negative_slope: m.Where(m.GreaterOrEqual(x, 0.0), x, m.Mul(x, negative_slope)),
         "linear": lambda m, x: x,
-        "log_sigmoid": lambda m, x: m.Neg(m.Softplus(m.Neg(x))),
-        "mish": lambda m, x: m.Mul(x, m.Tanh(m.Softplus(x))),
+        "log_sigmoid": lambda m, x: m.Neg(m.softplus(m.Neg(x))),
+        "mish": lambda m, x: m.Mul(x, m.Tanh(m.softplus(x))),
         "relu": _relu,
         "relu6": lambda m, x: m.Clip(x, 0.0, 6.0),
         "selu": lambda m, x: m.Mul(m.elu(SELU_ALPHA), SELU_SCALE),
         "sigmoid": lambda m, x: m.Sigmoid(x),
         "silu": lambda m, x: m.Mul(x, m.Sigmoid(x)),
         "soft_shrink": lambda m, x, threshold: m.Sub(x, m.Clip(x, -threshold, threshold)),
-        "softplus": lambda m, x: m.Softplus(x),
-        "softsign": lambda m, x: m.Softsign(x),
+        "softplus": lambda m, x: m.softplus(x),
+        "softsign": lambda m, x: m.softsign(),
         "sparse_plus": _sparse_plus,
         "sparse_sigmoid": lambda m, x: m.gate(0.5),
         "squareplus": lambda m, x, b: m.Div(m.Add(x, m.Sqrt(m.Add(m.Mul(x, x), b))), 2.0),

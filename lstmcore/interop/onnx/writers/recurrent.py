@@ -1,5 +1,7 @@
 """Lstm, Gru, SimpleRnn: one recurrent node of ONNX, whatever the mask; a Scan where their functions are others.
 
+In float64 they are a Scan too: ONNX Runtime has no recurrent nodes for it (1.31: "does not support double yet").
+
 **Masks.** A masked step changes no state, so the op computes what it would on the steps that count alone, moved
 together to the front (`_Compact`). That is a right-padded sequence, as ``sequence_lens`` wants it, and for masks that
 are right-padded already nothing moves. Afterwards each step takes the output of the last one before it that counts.
@@ -10,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+
+import numpy as np
 
 from lstmcore import ops
 from lstmcore.interop.onnx.graph import Graph
@@ -25,7 +29,7 @@ DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RN
 def write(site: Site) -> tuple[str, ...]:
     """The outputs and the final states; those of the partner follow where both directions are one node."""
     gates = gates_of(site.op)
-    if gates is None or not all(site.graph.holds(number) for g in gates for number in (g.alpha, g.beta)):
+    if gates is None or site.graph.dtype == np.float64:
         return formulas.write(site)
     reverses = site.graph.reverses
     mask = site.inputs[site.port("mask")]
