@@ -86,7 +86,8 @@ def to_foreign(form: str, op: Recurrent, port: str, array: Array) -> Array:
         own = array.reshape(_own_parts(op), -1)
         flat[: len(own)] = own
         flat = flat.reshape(-1)
-    return axes.relayout(flat, _OURS[port], row.weights[port], sizes, (op.gates, row.gates))
+    laid_out: Array = axes.relayout(flat, _OURS[port], row.weights[port], sizes, (op.gates, row.gates))
+    return laid_out
 
 
 def from_foreign(form: str, op: Recurrent, port: str, array: Array) -> Array:
@@ -107,7 +108,6 @@ def from_foreign(form: str, op: Recurrent, port: str, array: Array) -> Array:
 def _sum(parts: Array) -> Array:
     """The bias that acts as all parts do; one alone stays as it is, to the sign of its zeros."""
     found = [part for part in parts if part.any() or np.signbit(part).any()]
-    if not found:
-        return parts[0]
-    result: Array = found[0] if len(found) == 1 else np.sum(found, axis=0, dtype=parts.dtype)
-    return result
+    if len(found) > 1:
+        return np.asarray(np.sum(found, axis=0, dtype=parts.dtype))
+    return np.asarray(found[0] if found else parts[0])

@@ -57,7 +57,9 @@ class ProgramModel(TrainableModel):
         ranks = {name: len(self._given.values[name].shape) for name in self._given.inputs}
         ranks |= {name: len(self._given.values[value].shape) for name, value in ends.items()}
         axes = {name: given.get(name, 0) for name in ranks}
-        wrong = {n: a for n, a in axes.items() if a is not None and (type(a) is not int or not 0 <= a < max(ranks[n], 1))}
+        wrong = {
+            n: a for n, a in axes.items() if a is not None and (type(a) is not int or not 0 <= a < max(ranks[n], 1))
+        }
         if wrong or set(given) - set(ranks):
             raise SpecError(f"ProgramModel: batch_axes are {dict(given)}; expected an axis or None for each of {ranks}")
         if len({axis is None for axis in axes.values()}) > 1:
@@ -160,9 +162,7 @@ class ProgramModel(TrainableModel):
         return np.moveaxis(array, axis, 0) if array.ndim == rank else array
 
     def arrange(self, outputs: Sequence[Any]) -> Any:
-        return super().arrange(
-            [self._leaving(name, y) for name, y in zip(self._output_names, outputs, strict=True)]
-        )
+        return super().arrange([self._leaving(name, y) for name, y in zip(self._output_names, outputs, strict=True)])
 
     def _leaving(self, name: str, y: Any) -> Any:
         axis = self._batch_axes[name]

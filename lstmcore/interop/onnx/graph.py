@@ -31,7 +31,7 @@ class Graph:
         self.taken: set[str] = set() if outer is None else outer.taken
         self._constants: dict[tuple[Any, ...], str] = {} if outer is None else outer._constants
         self.reverses: dict[str, str] = {}  # a value -> its steps in reverse, both ways
-        self.scope = "graph" if outer is None else outer.scope
+        self.scope: str = "graph" if outer is None else outer.scope
         self.outer = outer
 
     def inner(self) -> Graph:
@@ -129,7 +129,9 @@ class Graph:
             dtypes = {"float": self.dtype, "int": np.int32, "bool": np.bool_}
             return self.constant(np.zeros([int(length) for length in lengths]), dtypes[kind])
         helper = onnx().helper
-        return self.op("ConstantOfShape", self.shape(lengths), value=helper.make_tensor("", self.element(kind), [1], [0]))
+        return self.op(
+            "ConstantOfShape", self.shape(lengths), value=helper.make_tensor("", self.element(kind), [1], [0])
+        )
 
     # What many writers need.
 

@@ -1,7 +1,7 @@
 """An ONNX file read safely: sizes checked before anything is made of them, and no file beside it but in its folder.
 
 Nothing in an ONNX file is code, but it can name other files, claim sizes that it does not have, and refer to ops that
-nobody knows. All of that is refused here, with one error each (docs: ../shared checklist 64 to 76 is the test).
+nobody knows. All of that is refused here, with one error each (tests/interop/onnx/test_hostile.py).
 """
 
 from __future__ import annotations
@@ -18,8 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmcore.errors import DamagedFileError, FileError, FileVersionError, ForeignFileError, UnsafeFileError
-from lstmcore.errors import UnsupportedFileError
+from lstmcore.errors import (
+    DamagedFileError,
+    FileError,
+    FileVersionError,
+    ForeignFileError,
+    UnsafeFileError,
+    UnsupportedFileError,
+)
 from lstmcore.interop.onnx import wire
 from lstmcore.interop.onnx.library import onnx
 from lstmcore.storage.atomic import PathLike, kind
@@ -28,8 +34,8 @@ Array = NDArray[Any]
 LARGEST = (1 << 31) - 1
 OLDEST, NEWEST = 7, 26
 DOMAINS = ("", "ai.onnx")
-_DTYPES: Mapping[int, str] = {1: "f4", 2: "u1", 3: "i1", 4: "u2", 5: "i2", 6: "i4", 7: "i8", 9: "?", 11: "f8"}
-_DTYPES = {**_DTYPES, 10: "f2", 12: "u4", 13: "u8"}
+DTYPES: Mapping[int, str] = {1: "f4", 2: "u1", 3: "i1", 4: "u2", 5: "i2", 6: "i4", 7: "i8", 9: "?", 11: "f8"}
+DTYPES = {**DTYPES, 10: "f2", 12: "u4", 13: "u8"}
 # where numbers are that are not raw bytes
 _FIELDS = {1: "float_data", 7: "int64_data", 11: "double_data", 12: "uint64_data", 13: "uint64_data"}
 
@@ -151,9 +157,9 @@ def _initializers(loaded: Loaded) -> dict[str, Array]:
 def array(loaded: Loaded, tensor: Any) -> Array:
     """The numbers of a tensor, its size compared with its shape before they are read."""
     where = f"{loaded.name}: weight {tensor.name!r}"
-    if tensor.data_type not in _DTYPES:
+    if tensor.data_type not in DTYPES:
         raise UnsupportedFileError(f"{where} has the type {tensor.data_type}, which is not read")
-    dtype = np.dtype(_DTYPES[tensor.data_type]).newbyteorder("<")
+    dtype = np.dtype(DTYPES[tensor.data_type]).newbyteorder("<")
     shape = tuple(tensor.dims)
     if any(n < 0 for n in shape) or len(shape) > 32:
         raise DamagedFileError(f"{where} has the shape {shape[:32]}")
@@ -185,7 +191,9 @@ def _external(loaded: Loaded, tensor: Any, size: int, where: str) -> bytes:
     """The bytes of a weight in a file beside, which must lie in the folder of the model or below."""
     told = {entry.key: entry.value for entry in tensor.external_data}
     parts = _inside(told.get("location", ""), where)
-    offset, length = (_natural(told.get(key, default), key, where) for key, default in (("offset", "0"), ("length", str(size))))
+    offset, length = (
+        _natural(told.get(key, default), key, where) for key, default in (("offset", "0"), ("length", str(size)))
+    )
     if length != size:
         raise DamagedFileError(f"{where} takes {size} bytes; its entry says {length}")
     with _open_below(loaded.folder, parts, where) as file:
@@ -226,8 +234,7 @@ def _open_below(folder: str, parts: tuple[str, ...], where: str) -> io.BufferedR
             at = inner
         return _open_regular(parts[-1], parts[-1], at)
     except OSError as error:
-        raise UnsafeFileError(
-            f"{where} is said to lie in {'/'.join(parts)!r}, which is no file in the folder of the model: {error.strerror}"
-        ) from None
+        told = f"{where} is said to lie in {'/'.join(parts)!r}"
+        raise UnsafeFileError(f"{told}, which is no file in the folder of the model: {error.strerror}") from None
     finally:
         os.close(at)

@@ -131,18 +131,16 @@ def write_nodes(
     from lstmcore.interop.onnx.writers import WRITERS
 
     called = dict(known)
-    partners = _partners(program)
+    pairs = _pairs(program)
     for node in program.nodes:
         if node.outputs[0] in called:
             continue  # written together with its partner
         graph.scope = node.name
-        site = _site(graph, program, node, weights, called, zeros, paths)
-        partner = partners.get(node.name)
-        if partner is not None:
-            other = _site(graph, program, partner, weights, called, zeros, paths)
-            site = Site(**{**vars(site), "partner": other})
+        both = pairs.get(node.name, (node,))
+        sites = [_site(graph, program, one, weights, called, zeros, paths) for one in both]
+        site = sites[0] if len(sites) == 1 else replace(sites[0], partner=sites[1])
         made = WRITERS[type(node.op)](site)
-        called |= dict(zip((*node.outputs, *(partner.outputs if partner else ())), made, strict=False))
+        called |= dict(zip((name for one in both for name in one.outputs), made, strict=True))
     return called
 
 
@@ -173,23 +171,24 @@ def _zero(graph: Graph, program: Program, name: str, called: Mapping[str, str]) 
     return graph.zeros([batch, *(n or 0 for n in shape[1:])])
 
 
-def _partners(program: Program) -> dict[str, Node]:
-    """The recurrent nodes that read the same steps in both directions, by the name of the first of each two.
+def _pairs(program: Program) -> dict[str, tuple[Node, Node]]:
+    """The recurrent nodes that read the same steps forward and backward, by the name of the first of each two.
 
-    The second one's states are known before the first one runs.
+    The states of both are known before the first one runs.
     """
     turned = {node.inputs[0]: node.outputs[0] for node in program.nodes if isinstance(node.op, Reverse)}
     made = {name: k for k, node in enumerate(program.nodes) for name in node.outputs}
-    found: dict[str, Node] = {}
+    found: dict[str, tuple[Node, Node]] = {}
     paired: set[str] = set()
-    for k, first in enumerate(program.nodes):
-        if not isinstance(first.op, Recurrent) or first.name in paired:
-            continue
-        for second in program.nodes[k + 1 :]:
-            if second.name not in paired and _mirrors(first, second, turned) and _ready(second, made, k):
-                found[first.name] = second
+    recurrent = [(k, node) for k, node in enumerate(program.nodes) if isinstance(node.op, Recurrent)]
+    for k, first in recurrent:
+        for _, second in recurrent:
+            if first.name in paired or second.name in paired or second is first:
+                continue
+            both = [pair for pair in ((first, second), (second, first)) if _mirrors(*pair, turned)]
+            if both and made[second.outputs[0]] > k and _ready(second, made, k):
+                found[first.name] = both[0]
                 paired |= {first.name, second.name}
-                break
     return found
 
 

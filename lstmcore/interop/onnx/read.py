@@ -7,22 +7,20 @@ what the file holds. Any other graph is read node by node, into a `ProgramModel`
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lstmcore import layouts, plugins
+from lstmcore import layouts
 from lstmcore.errors import DamagedFileError, LstmcoreError, SpecError, UnsupportedFileError
 from lstmcore.interop.onnx import vectors
-from lstmcore.interop.onnx.loading import Loaded, load
+from lstmcore.interop.onnx.loading import DTYPES, Loaded, load
 from lstmcore.interop.onnx.program import Written, write_program
 from lstmcore.interop.onnx.reader import KINDS, Reader
-from lstmcore.interop.onnx.loading import _DTYPES
 from lstmcore.interop.onnx.values import Flow, Known, Length, Open
-from lstmcore.interop.onnx.write import _output_names, _program
+from lstmcore.interop.onnx.write import output_names, to_write
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models import model_from_json
 from lstmcore.models.program_model import ProgramModel
@@ -62,13 +60,13 @@ def _restored(loaded: Loaded) -> BaseModel | None:
     with placeholder_weights():
         try:
             model = model_from_json(loaded.metadata["lstmcore.model"])
-            program, states = _program(model, streams, None)
+            program, states = to_write(model, streams, None)
         except LstmcoreError:
             return None  # the graph says what the file holds
     held = sum(array.nbytes for array in loaded.arrays.values())
     if 4 * sum(map(math.prod, program.weights.values())) > 2 * held + (1 << 20):
         return None
-    names = _output_names(model, program)
+    names = output_names(model, program)
     outline = write_program(program, model.every_path(), model.dtype, model.name, names, states)
     arrays = _own_weights(loaded, outline, program.weights, model.dtype)
     if arrays is None:
@@ -103,10 +101,8 @@ def _check_vectors(loaded: Loaded, model: BaseModel) -> None:
     if "lstmcore.vectors" not in loaded.metadata:
         return
     streams = loaded.metadata.get("lstmcore.streaming") == "true"
-    program, states = _program(model, streams, None)
-    outline = write_program(
-        program, model.every_path(), model.dtype, model.name, _output_names(model, program), states
-    )
+    program, states = to_write(model, streams, None)
+    outline = write_program(program, model.every_path(), model.dtype, model.name, output_names(model, program), states)
     worst, limit = vectors.check(
         loaded.metadata["lstmcore.vectors"], vectors.runner(program, model.every_path(), outline), loaded.name
     )
@@ -148,7 +144,6 @@ def _symbols(loaded: Loaded, inputs: Any, lengths: dict[str, int]) -> dict[str, 
                 found[entry.name].append(int(dim.dim_value))
             else:
                 found[entry.name].append(known.setdefault(name, Open(name)))
-    unused = set(lengths) - {str(n) for n in known}
     named = {d.dim_param for e in inputs for d in e.type.tensor_type.shape.dim if d.dim_param}
     named |= {f"{e.name}[{k}]" for e in inputs for k, _ in enumerate(e.type.tensor_type.shape.dim)}
     unused = set(lengths) - named
@@ -173,7 +168,7 @@ def _batch(loaded: Loaded, symbols: Mapping[str, list[Length]], wanted: str | No
 
 
 def _dtype(loaded: Loaded, inputs: Any) -> str:
-    types = {_DTYPES.get(entry.type.tensor_type.elem_type, "") for entry in inputs}
+    types = {DTYPES.get(entry.type.tensor_type.elem_type, "") for entry in inputs}
     types |= {array.dtype.str[1:] for array in loaded.arrays.values()}
     floats = sorted(types & {"f4", "f8"})
     if "f2" in types or len(floats) > 1:
@@ -182,7 +177,7 @@ def _dtype(loaded: Loaded, inputs: Any) -> str:
 
 
 def _declare(reader: Reader, entry: Any, lengths: list[Length], batch: Open | None) -> None:
-    code = _DTYPES.get(entry.type.tensor_type.elem_type)
+    code = DTYPES.get(entry.type.tensor_type.elem_type)
     if code is None:
         raise UnsupportedFileError(f"{reader.loaded.name}: input {entry.name!r} has a type that is not read")
     place = None if batch is None else lengths.index(batch)
@@ -215,6 +210,4 @@ def _model(loaded: Loaded, reader: Reader, inputs: Any) -> ProgramModel:
     program = reader.build.finish([flow.value.name for _, flow in outputs])
     weights = {path: reader.weights[path] for path in program.weights}
     title = "".join(c for c in loaded.name.rsplit(".", 1)[0] if c.isalnum() or c in "_-") or "model"
-    return ProgramModel(
-        program, weights, name=title, dtype=reader.dtype, output_names=names, batch_axes=axes
-    )
+    return ProgramModel(program, weights, name=title, dtype=reader.dtype, output_names=names, batch_axes=axes)

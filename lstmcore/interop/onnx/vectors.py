@@ -61,9 +61,7 @@ def make(program: Program, weights: Mapping[str, Array], called: Mapping[str, st
     return json.dumps({"limit": limit(baseline), "vectors": vectors})
 
 
-def _inputs(
-    program: Program, states: Sequence[str], samples: int, steps: int, stream: Stream
-) -> dict[str, Array]:
+def _inputs(program: Program, states: Sequence[str], samples: int, steps: int, stream: Stream) -> dict[str, Array]:
     befores = [carry.before for carry in program.carries if carry.name in states]
     steps = _enough(program, steps)
     found = {}
@@ -98,7 +96,8 @@ def _bytes(kind: Kind, drawn: Array, limit: int) -> Array:
     """Fractions in [0, 1) as the bytes of a value."""
     spans = {"float": (-128, 256), "int": (0, min(limit, 128)), "bool": (0, 2)}
     low, count = spans[kind]
-    return np.floor(low + drawn * count).astype(np.int8)
+    found: Array = np.floor(low + drawn * count).astype(np.int8)
+    return found
 
 
 def _value(kind: Kind, data: Array, shape: Sequence[int]) -> Array:

@@ -44,8 +44,8 @@ def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_si
         OSError: it cannot be written; what was there is unchanged.
     """
     streams = checked("write", "streaming", FLAG, streaming)
-    program, states = _program(model, streams, batch_size)
-    names = _output_names(model, program)
+    program, states = to_write(model, streams, batch_size)
+    names = output_names(model, program)
     written = write_program(program, model.every_path(), model.dtype, model.name, names, states)
     called = _called(program, written, states)
     metadata = {
@@ -62,7 +62,7 @@ def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_si
         file.write(data)
 
 
-def _program(model: BaseModel, streams: bool, batch_size: int | None) -> tuple[Program, list[str]]:
+def to_write(model: BaseModel, streams: bool, batch_size: int | None) -> tuple[Program, list[str]]:
     """The program, and its states that are inputs and outputs."""
     if not streams:
         if batch_size is not None:
@@ -76,7 +76,7 @@ def _program(model: BaseModel, streams: bool, batch_size: int | None) -> tuple[P
     return program, [carry.name for carry in program.carries]
 
 
-def _output_names(model: BaseModel, program: Program) -> list[str]:
+def output_names(model: BaseModel, program: Program) -> list[str]:
     """The model's names for its outputs; one that is also an input's gets a number."""
     taken = set(program.inputs)
     names: list[str] = []
@@ -94,7 +94,11 @@ def _called(program: Program, written: Written, states: list[str]) -> dict[str, 
     inputs = dict(zip((*program.inputs, *entering), (*written.inputs[: len(program.inputs)], *befores), strict=True))
     afters = [written.carries[name][1] for name in states]
     # a value that is an output too is checked under that name
-    return {**dict(zip(leaving, afters, strict=True)), **dict(zip(program.outputs, written.outputs, strict=False)), **inputs}
+    return {
+        **dict(zip(leaving, afters, strict=True)),
+        **dict(zip(program.outputs, written.outputs, strict=False)),
+        **inputs,
+    }
 
 
 def serialized(written: Written, metadata: Mapping[str, str], name: str) -> bytes:

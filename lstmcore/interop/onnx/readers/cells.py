@@ -100,8 +100,7 @@ def activation(name: str, alphas: list[float], betas: list[float]) -> Activation
         raise SpecError(f"activation {name!r} is not known")
     defaults, make = _FUNCTIONS[name.lower()]
     numbers = [
-        float(given.pop(0)) if given else default
-        for default, given in zip(defaults, (alphas, betas), strict=False)
+        float(given.pop(0)) if given else default for default, given in zip(defaults, (alphas, betas), strict=False)
     ]
     return make(*numbers)
 
@@ -138,7 +137,10 @@ def over_time(
     step = _Step(_Maths(Builder(), clip), call, units, own, chosen)
     body = step.program(x.shape[2:])
     arrays = step.arrays
-    paths = {port: r.weight(f"{names[_port(port)]}/{port}" if names[_port(port)] else "", arrays[port]) for port in body.weights}
+    paths = {
+        port: r.weight(f"{names[_port(port)]}/{port}" if names[_port(port)] else "", arrays[port])
+        for port in body.weights
+    }
     op = ops.Scan(body, zero_output_for_mask=mask is not None)
     return r.build.op(op, x, *states, mask, name=f"{r._safe(call.name)}{suffix}", weights=paths)
 
@@ -153,9 +155,7 @@ def _port(name: str) -> str:
 class _Step:
     """One step, written once into a body; ``arrays`` are its weights."""
 
-    def __init__(
-        self, m: _Maths, call: Call, units: int, own: Mapping[str, Array], chosen: list[Activation]
-    ) -> None:
+    def __init__(self, m: _Maths, call: Call, units: int, own: Mapping[str, Array], chosen: list[Activation]) -> None:
         self.m, self.call, self.units, self.chosen = m, call, units, chosen
         fused = {
             "LSTM": ops.Lstm(units),

@@ -9,7 +9,7 @@ import numpy as np
 
 from lstmcore.errors import SpecError
 from lstmcore.interop.onnx.reader import Call, Reader
-from lstmcore.interop.onnx.values import Filled, Flow, Given, Known, Open, as_known
+from lstmcore.interop.onnx.values import Filled, Given, Known, Open, as_known
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]
 
@@ -49,14 +49,15 @@ def constant_of_shape(r: Reader, call: Call) -> tuple[Given, ...]:
 
 
 def range_(r: Reader, call: Call) -> tuple[Given, ...]:
-    ends = [call.at(k) for k in range(3)]
-    if not all(isinstance(end, Known) and end.whole and end.array.size == 1 for end in ends):
+    given = [call.at(k) for k in range(3)]
+    ends = [end for end in given if isinstance(end, Known) and end.whole and end.array.size == 1]
+    if len(ends) != 3:
         raise SpecError("its ends are not known before the model runs; give lengths=")
-    start, stop, step = (end.array.reshape(()) for end in ends if isinstance(end, Known))
+    start, stop, step = (end.array.reshape(()).item() for end in ends)
     if step == 0:
         raise SpecError("its step is 0")
     r.limit(max(int((stop - start) / step) + 1, 0))
-    return (Known(np.arange(start, stop, step).astype(start.dtype)),)
+    return (Known(np.arange(start, stop, step).astype(ends[0].array.dtype)),)
 
 
 def size(r: Reader, call: Call) -> tuple[Given, ...]:
@@ -105,10 +106,6 @@ def expand(r: Reader, call: Call) -> tuple[Given, ...]:
     from lstmcore.interop.onnx.readers.shape import repeated
 
     return (repeated(r, x, lengths),)
-
-
-def _flow_only(r: Reader, call: Call) -> Flow:
-    return r.flow(call.at(0))
 
 
 TABLE: Mapping[str, Read] = MappingProxyType(

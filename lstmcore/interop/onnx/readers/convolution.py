@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from lstmcore import ops
 from lstmcore.errors import SpecError
 from lstmcore.interop.onnx.reader import Call, Reader
 from lstmcore.interop.onnx.readers.items import items
-from lstmcore.interop.onnx.readers.shape import transposed
-from lstmcore.interop.onnx.values import Array, Flow, Given, Known
+from lstmcore.interop.onnx.values import Array, Given, Known
 from lstmcore.ops.windows import windows
 from lstmcore.program import Value
 
@@ -67,7 +65,9 @@ def _same(auto: str, length: int | None, size: int, strides: int, dilation: int)
         if auto == "SAME_LOWER":
             raise SpecError("auto_pad SAME_LOWER along an open axis; give lengths=")
         return -1, -1
-    _, less, more = windows(length or reach, size, strides, dilation, "same") if length else (0, (reach - 1) // 2, reach // 2)
+    _, less, more = (
+        windows(length or reach, size, strides, dilation, "same") if length else (0, (reach - 1) // 2, reach // 2)
+    )
     return (less, more) if auto == "SAME_UPPER" else (more, less)
 
 
@@ -136,7 +136,9 @@ def _convolved(r: Reader, x: Value, kernel: Known, axes: Sequence[_Axis], groups
         numbers = np.ascontiguousarray(kernel.array[:, :, k].transpose(2, 1, 0))
         path = r.weight(f"{kernel.name}/row_{k}" if kernel.name else "", numbers, "conv")
         own = bias if k == 0 else None
-        op = ops.Conv(numbers.shape[2], columns.size, columns.strides, columns.dilation, "valid", groups, own is not None)
+        op = ops.Conv(
+            numbers.shape[2], columns.size, columns.strides, columns.dilation, "valid", groups, own is not None
+        )
         part = r.op(op, folded, weights={"kernel": path, **({} if own is None else {"bias": own})})
         part = r.op(ops.Unfold(), part, seen)
         total = part if total is None else r.op(ops.Binary("add"), total, part)
@@ -200,8 +202,8 @@ def _turned(kernel: Array, groups: int) -> Array:
     """(channels, filters / groups, ...) -> (filters, channels / groups, ...), each axis of the window in reverse."""
     channels, filters, *window = kernel.shape
     blocks = kernel.reshape(groups, channels // groups, filters, *window).swapaxes(1, 2)
-    whole: Any = blocks.reshape(groups * filters, channels // groups, *window)
-    return np.ascontiguousarray(whole[(slice(None), slice(None), *[slice(None, None, -1)] * len(window))])
+    whole = blocks.reshape(groups * filters, channels // groups, *window)
+    return np.ascontiguousarray(np.flip(whole, tuple(range(2, whole.ndim))))
 
 
 def _apart(r: Reader, x: Value, place: int, strides: int) -> Value:
@@ -221,7 +223,16 @@ def _apart(r: Reader, x: Value, place: int, strides: int) -> Value:
 
 def _pool(function: str) -> Read:
     def read(r: Reader, call: Call) -> tuple[Given, ...]:
-        call.only("auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "storage_order", "strides")
+        call.only(
+            "auto_pad",
+            "ceil_mode",
+            "count_include_pad",
+            "dilations",
+            "kernel_shape",
+            "pads",
+            "storage_order",
+            "strides",
+        )
         x = r.flow(call.at(0))
         if x.rank != 3 or call.number("ceil_mode", 0):
             raise SpecError(f"an input of {x.rank} axes, ceil_mode {call.number('ceil_mode', 0)}; expected 3 and 0")

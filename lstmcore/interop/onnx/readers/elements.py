@@ -48,7 +48,9 @@ def _along(name: str) -> Read:
         x = r.flow(call.at(0))
         axis = call.number("axis", -1 if r.opset >= 13 else 1) % x.rank
         if r.opset < 13 and axis != x.rank - 1:
-            raise SpecError(f"before opset 13 it works over all axes from {axis} on, of {x.rank}; expected the last alone")
+            raise SpecError(
+                f"before opset 13 it works over all axes from {axis} on, of {x.rank}; expected the last alone"
+            )
         if x.axis(axis) == 0:
             raise SpecError("it works along the batch")
         return (Flow(r.op(ops.Activate(activations.function(name, axis=x.axis(axis))), x.value), x.batch, x.lengths),)
@@ -134,7 +136,13 @@ def gelu(r: Reader, call: Call) -> tuple[Given, ...]:
     call.only("approximate")
     approximate = call.number("approximate", "none")
     x = r.flow(call.at(0))
-    return (Flow(r.op(ops.Activate(activations.function("gelu", approximate=approximate == "tanh")), x.value), x.batch, x.lengths),)
+    return (
+        Flow(
+            r.op(ops.Activate(activations.function("gelu", approximate=approximate == "tanh")), x.value),
+            x.batch,
+            x.lengths,
+        ),
+    )
 
 
 def _unary(name: str, fold: Folded) -> Read:
@@ -166,7 +174,7 @@ def _binary(name: str, fold: Folded, swap: bool = False) -> Read:
 def _two(r: Reader, name: str, fold: Folded, a: Given, b: Given) -> Given:
     if isinstance(a, Known) and isinstance(b, Known):
         return _fold(r, name, fold, a, b)
-    if isinstance(a, Filled) and isinstance(b, Filled) or isinstance(a, Filled) and isinstance(b, Known):
+    if (isinstance(a, Filled) and isinstance(b, Filled)) or (isinstance(a, Filled) and isinstance(b, Known)):
         raise SpecError("it computes with numbers of an open shape alone")
     return combine(r, ops.Binary(name), a, b)
 
@@ -204,7 +212,9 @@ def combine(r: Reader, op: ops.Op, *given: Given) -> Flow:
     rank = max(entry.rank for entry in given)
     batch = None
     if r.batch is not None:
-        places = {rank - entry.rank + entry.batch for entry in given if isinstance(entry, Flow) and entry.batch is not None}
+        places = {
+            rank - entry.rank + entry.batch for entry in given if isinstance(entry, Flow) and entry.batch is not None
+        }
         if len(places) != 1:
             raise SpecError("its inputs have the batch on different axes")
         batch = places.pop()
@@ -241,7 +251,7 @@ def operand(r: Reader, given: Given, rank: int, batch: int | None, like: Flow) -
     wide = numbers.reshape((1,) * (rank - numbers.ndim) + numbers.shape)
     if wide.shape[batch] != 1:
         raise SpecError(f"known numbers of shape {numbers.shape} differ from sample to sample of the batch")
-    if rank - batch > numbers.ndim or batch == 0 and numbers.ndim < rank:
+    if rank - batch > numbers.ndim or (batch == 0 and numbers.ndim < rank):
         return r.parameter(given)
     moved = np.moveaxis(wide, batch, 0)[0]
     return r.parameter(given, np.ascontiguousarray(moved))
@@ -260,7 +270,12 @@ def widened(r: Reader, flow: Flow, rank: int) -> Value:
 
 def power(r: Reader, call: Call) -> tuple[Given, ...]:
     x, other = call.at(0), call.at(1)
-    if isinstance(x, Flow) and isinstance(other, Known) and other.array.size == 1 and float(other.array.reshape(())) == 2:
+    if (
+        isinstance(x, Flow)
+        and isinstance(other, Known)
+        and other.array.size == 1
+        and float(other.array.reshape(())) == 2
+    ):
         return (Flow(r.op(ops.Unary("square"), x.value), x.batch, x.lengths),)
     if isinstance(other, Known) and other.array.dtype.kind in "iu" and other.whole:
         other = Known(other.array.astype(r.dtype), other.name)
@@ -292,9 +307,9 @@ def where(r: Reader, call: Call) -> tuple[Given, ...]:
 
 def cast(r: Reader, call: Call) -> tuple[Given, ...]:
     """Floats stay what they are: the model computes in one dtype."""
-    from lstmcore.interop.onnx.loading import _DTYPES
+    from lstmcore.interop.onnx.loading import DTYPES
 
-    to = _DTYPES.get(call.number("to", 0))
+    to = DTYPES.get(call.number("to", 0))
     if to is None:
         raise SpecError(f"it casts to the type {call.number('to', 0)}, which is not read")
     x = call.at(0)

@@ -1,4 +1,4 @@
-"""Ops of ONNX that have a batch of their own, as recurrent and convolutional ones do, where lstmcore's batch is first."""
+"""For nodes that have a batch axis of their own, as recurrent and convolutional ones do."""
 
 from __future__ import annotations
 

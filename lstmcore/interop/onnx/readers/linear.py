@@ -90,7 +90,9 @@ def gemm(r: Reader, call: Call) -> tuple[Given, ...]:
         kernel = Known(kernel.array * np.float32(alpha), b.name)
     x = r.flow(a)
     units = kernel.array.shape[1]
-    plain = isinstance(c, Known) and c.array.size == units and units > 0 and c.array.shape[-1:] == (units,) and beta == 1
+    plain = (
+        isinstance(c, Known) and c.array.size == units and units > 0 and c.array.shape[-1:] == (units,) and beta == 1
+    )
     if c is None or plain:
         return (affine(r, x, kernel, c if isinstance(c, Known) else None),)
     y = affine(r, x, kernel, None)

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from lstmcore import layouts, ops
 from lstmcore.errors import SpecError
 from lstmcore.interop.onnx.reader import Call, Reader

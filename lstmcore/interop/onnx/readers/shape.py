@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -135,9 +136,9 @@ def _batch_place(r: Reader, have: Sequence[Length], target: list[Length]) -> int
     if any(n is r.batch for n in target):
         return next(k for k, n in enumerate(target) if n is r.batch)
     if -1 in target:
-        left = [n for n in have if n is not r.batch]
-        rest = [n for n in target if n != -1]
-        if not any(isinstance(n, Open) for n in (*left, *rest)) and math.prod(left) == math.prod(rest):  # type: ignore[type-var]
+        left = _product([n for n in have if n is not r.batch])
+        rest = _product([n for n in target if n != -1])
+        if left == rest and left != -1:
             return target.index(-1)
     raise SpecError(f"it makes {list(have)} to {target}, in which the batch is lost")
 
@@ -253,7 +254,7 @@ def split(r: Reader, call: Call) -> tuple[Given, ...]:
         each = -(-length // count)
         sizes = [min(each, length - each * k) for k in range(count)]
     ends = [int(n) for n in np.cumsum([0, *sizes])]
-    return tuple(_cut(r, x, axis, a, b) for a, b in zip(ends[:-1], ends[1:], strict=True))
+    return tuple(_cut(r, x, axis, a, b) for a, b in pairwise(ends))
 
 
 def _cut(r: Reader, x: Given, axis: int, start: int, stop: int | None) -> Given:
@@ -390,7 +391,9 @@ def _entry(r: Reader, x: Flow, axis: int, place: int) -> Flow:
 
 def _embedded(r: Reader, table: Known, ids: Flow, axis: int) -> Flow:
     if table.rank != 2 or axis != 0 or ids.kind != "int" or table.array.dtype.kind != "f":
-        raise SpecError(f"it takes entries of numbers of shape {table.array.shape} along axis {axis}; expected an embedding")
+        raise SpecError(
+            f"it takes entries of numbers of shape {table.array.shape} along axis {axis}; expected an embedding"
+        )
     size, units = table.array.shape
     path = r.weight(table.name, table.array)
     value = r.op(ops.Embed(size, units), ids.value, weights={"embeddings": path})

@@ -35,7 +35,9 @@ class _Maths:
 
     def __getattr__(self, kind: str) -> Callable[..., str]:
         def made(*given: str | float, **attributes: Any) -> str:
-            return self.graph.op(kind, *(self.graph.number(v) if not isinstance(v, str) else v for v in given), **attributes)
+            return self.graph.op(
+                kind, *(self.graph.number(v) if not isinstance(v, str) else v for v in given), **attributes
+            )
 
         return made
 

@@ -22,7 +22,9 @@ def batch_normalize(site: Site) -> tuple[str, ...]:
     there = (0, rank - 1, *range(1, rank - 1))  # ONNX normalizes along axis 1
     back = (0, *range(2, rank), 1)
     x = graph.transpose(site.x, there)
-    return (graph.transpose(graph.op("BatchNormalization", x, gamma, beta, *statistics, epsilon=float(op.epsilon)), back),)
+    return (
+        graph.transpose(graph.op("BatchNormalization", x, gamma, beta, *statistics, epsilon=float(op.epsilon)), back),
+    )
 
 
 def layer_normalize(site: Site) -> tuple[str, ...]:
