@@ -29,6 +29,7 @@ from lstmcore.errors import (
 from lstmcore.interop.onnx import wire
 from lstmcore.interop.onnx.library import onnx
 from lstmcore.storage.atomic import PathLike, kind
+from lstmcore.storage.container import is_text
 
 Array = NDArray[Any]
 LARGEST = (1 << 31) - 1
@@ -76,6 +77,7 @@ def load(path: PathLike) -> Loaded:
         model.ParseFromString(data)
     except Exception as error:  # the parser has its own exceptions, one for each implementation
         raise DamagedFileError(f"{name} is cut short or altered, or no ONNX file: {error}") from None
+    _check_texts(model, name)
     if not model.HasField("graph") or not model.graph.output:
         raise ForeignFileError(f"{name} is no ONNX file: it has no graph with an output")
     opset = _opset(model, name)
@@ -133,6 +135,22 @@ def _check_parts(model: Any, name: str) -> None:
                     f"{name}: node {node.name!r} is {node.op_type!r} of the domain {node.domain!r}; "
                     "only ONNX's own ops are read"
                 )
+
+
+def _check_texts(message: Any, name: str) -> None:
+    """Every name is text: the parser hands out what is not as bytes."""
+    for about, value in message.ListFields():
+        if about.type == about.TYPE_MESSAGE:
+            for inner in value if _repeats(value) else (value,):
+                _check_texts(inner, name)
+        elif about.type == about.TYPE_STRING:
+            for text in value if _repeats(value) else (value,):
+                if not isinstance(text, str) or not is_text(text):
+                    raise DamagedFileError(f"{name} is altered: one of its names is no text")
+
+
+def _repeats(value: Any) -> bool:
+    return not isinstance(value, (str, bytes)) and hasattr(value, "__len__")
 
 
 def _graphs(graph: Any) -> Iterator[Any]:

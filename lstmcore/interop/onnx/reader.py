@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import ops
-from lstmcore.errors import SpecError, UnsupportedFileError, near
+from lstmcore.errors import DamagedFileError, FileError, SpecError, UnsupportedFileError, near
 from lstmcore.interop.onnx.library import onnx
 from lstmcore.interop.onnx.loading import Loaded, array
 from lstmcore.interop.onnx.values import Array, Filled, Flow, Given, Known, Length, Open
@@ -24,6 +24,8 @@ from lstmcore.program import Builder, Value
 from lstmcore.storage.container import is_name
 
 KINDS: Mapping[str, Kind] = {"f": "float", "i": "int", "u": "int", "b": "bool"}
+# What comes of an attribute of another type, a number out of range, numbers of shapes that do not fit.
+_MISFITS = (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError, ZeroDivisionError)
 MOST_CONSTANT = 1 << 24  # numbers that nodes may compute before the model runs
 
 
@@ -87,8 +89,14 @@ class Reader:
                 call = self.call(node)
                 made = READERS[node.op_type](self, call)
                 self._bind(node, made)
+            except FileError:
+                raise
             except SpecError as error:
                 raise UnsupportedFileError(f"{self._where(node)}: {error}") from None
+            except _MISFITS as error:
+                raise DamagedFileError(
+                    f"{self._where(node)}: its inputs or attributes are not those of such a node: {error}"
+                ) from None
 
     def _where(self, node: Any) -> str:
         return f"{self.loaded.name}: node {node.name or node.output[:1]!r}, {node.op_type},"

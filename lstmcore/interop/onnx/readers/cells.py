@@ -1,6 +1,7 @@
 """One step of ONNX's recurrent nodes in canonical ops, for what the fused ops do not say; and their functions.
 
-ONNX 1.23, docs/Operators.md: ``clip`` bounds what every activation is given; ``input_forget`` couples f = 1 - i; the
+ONNX 1.23, docs/Operators.md: ``clip`` bounds what every activation is given (ONNX Runtime 1.31 does not bound the
+cell before the last one: onnxruntime#27224); ``input_forget`` couples f = 1 - i; the
 peepholes of i and f look at the cell before the step, that of o at the cell after it.
 """
 
