@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         regularizers,
         text,
     )
-    from lstmcore.interop import import_model
+    from lstmcore.interop import export_model, import_model
     from lstmcore.models import Sequential, load_model
     from lstmcore.plugins import BackendInfo, backends, get_backend, set_backend, use_backend
     from lstmcore.random import set_random_seed
@@ -37,6 +37,7 @@ _HOMES = {
     "Sequential": "lstmcore.models",
     "backends": "lstmcore.plugins",
     "compare": "lstmcore.runtime.compare",
+    "export_model": "lstmcore.interop",
     "get_backend": "lstmcore.plugins",
     "import_model": "lstmcore.interop",
     "load_model": "lstmcore.models",
@@ -70,6 +71,7 @@ __all__ = [
     "constraints",
     "datasets",
     "errors",
+    "export_model",
     "get_backend",
     "import_model",
     "initializers",

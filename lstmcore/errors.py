@@ -13,6 +13,8 @@
     │   ├── UnsafeFileError               asks for what no model needs: code, other files, memory beyond its size
     │   ├── UnsupportedFileError          whole, but its model needs what lstmcore lacks
     │   └── WeightsMismatchError          whole, but for another model: names, shapes, dtypes
+    ├── ExportError (ValueError)          a format cannot hold a model without loss
+    ├── MissingLibraryError (ImportError) a package that a file format needs is not installed
     ├── DatasetError (OSError)            a data set is not there, or is not what it should be
     ├── TrainingError (RuntimeError)      training came to numbers with which it cannot go on
     └── BackendError (RuntimeError)       an engine cannot be used
@@ -74,6 +76,14 @@ class UnsupportedFileError(FileError):
 
 class WeightsMismatchError(FileError):
     """A weight file is whole, but for another model."""
+
+
+class ExportError(LstmcoreError, ValueError):
+    """A format cannot hold a model without loss."""
+
+
+class MissingLibraryError(LstmcoreError, ImportError):
+    """A package that a file format needs is not installed."""
 
 
 class DatasetError(LstmcoreError, OSError):

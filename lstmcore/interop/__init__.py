@@ -1,5 +1,5 @@
-"""Files of other programs to models: `import_model`. A row in `formats.FORMATS` for each format."""
+"""Files of other programs to models and back: `import_model`, `export_model`. A row in `formats.FORMATS` for each."""
 
-from lstmcore.interop.formats import import_model
+from lstmcore.interop.formats import export_model, import_model
 
-__all__ = ["import_model"]
+__all__ = ["export_model", "import_model"]

@@ -39,6 +39,9 @@ FORMATS: tuple[Format, ...] = (
     Format("keras", (".keras",), ("keras", "zip"), reads="lstmcore.interop.keras.files:read_archive"),
     Format("hdf5", (".h5", ".hdf5", ".keras"), ("hdf5",), reads="lstmcore.interop.keras.files:read_hdf5"),
     Format("json", (".json",), ("text",), reads="lstmcore.interop.keras.files:read_json"),
+    Format(
+        "onnx", (".onnx",), (), reads="lstmcore.interop.formats:read_onnx", writes="lstmcore.interop.onnx.write:write"
+    ),
 )
 
 
@@ -77,6 +80,43 @@ def import_model(
     except LstmcoreError as error:
         raise UnsupportedFileError(f"{name}: {error}") from None
     return model
+
+
+def export_model(model: BaseModel, path: PathLike, format: str | None = None, **options: Any) -> None:
+    """Writes the model to a file of another program, told by its suffix or by ``format``.
+
+    ::
+
+        lc.export_model(model, "model.onnx")
+        lc.export_model(model, "stream.onnx", streaming=True)  # a piece of a sequence at a time
+
+    ``options`` are the format's own; see `lstmcore.interop.onnx.write`. Nothing is lost: what the format cannot hold
+    is refused.
+
+    Raises:
+        FileError: no such format is written, or it cannot hold the model.
+        OSError: the file cannot be written; what was there is unchanged.
+        ImportError: what writes this format is not installed; the message says how to install it.
+    """
+    name = os.path.basename(os.fspath(path))
+    written = {row.name: row for row in FORMATS if row.writes is not None}
+    if format is not None and format not in written:
+        raise UnsupportedFileError(f"no format {format!r} is written.{near(format, written)}")
+    found = [row for row in written.values() if row.name == format or name.lower().endswith(row.suffixes)]
+    if not found:
+        suffixes = ", ".join(suffix for row in written.values() for suffix in row.suffixes)
+        raise UnsupportedFileError(f"{name}: no format with this suffix is written; expected one of {suffixes}.")
+    _function(str(found[0].writes))(model, path, **options)
+
+
+def read_onnx(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
+    """The model in an ONNX file, which holds architecture and weights."""
+    from lstmcore.interop.onnx import read
+
+    for what, given in (("weights", weights), ("spec", spec)):
+        if given is not None:
+            raise UnsupportedFileError(f"{what}= is given; an ONNX file holds architecture and weights itself.")
+    return read(path)
 
 
 def _function(place: str) -> Callable[..., Any]:

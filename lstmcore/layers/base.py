@@ -99,6 +99,11 @@ def placeholder_weights() -> Iterator[None]:
         _placeholders.reset(token)
 
 
+def placeholders_wanted() -> bool:
+    """Whether weights are to take no memory, as those of a file will replace them."""
+    return _placeholders.get()
+
+
 @spec
 class Layer(Module, metaclass=LayerType):
     """Base of all layers.

@@ -15,10 +15,16 @@ from lstmcore.layers.module import Module
 from lstmcore.layers.serialization import DERIVED
 from lstmcore.models.base import BaseModel
 from lstmcore.models.functional import Model
+from lstmcore.models.program_model import ProgramModel
 from lstmcore.models.sequential import Sequential
 from lstmcore.weights import WeightFile, write
 
-MODELS: Mapping[str, type[Sequential] | type[Model]] = {"Sequential": Sequential, "Functional": Model, "Model": Model}
+MODELS: Mapping[str, type[Sequential] | type[Model] | type[ProgramModel]] = {
+    "Sequential": Sequential,
+    "Functional": Model,
+    "Model": Model,
+    "ProgramModel": ProgramModel,
+}
 
 # What the names of a checkpoint's tensors that are no weights begin with.
 BESIDE_WEIGHTS = ("optimizer/", "states/", "scores/", "callbacks/")

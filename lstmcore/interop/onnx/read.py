@@ -1,0 +1,213 @@
+"""An ONNX file read as a model.
+
+A file that lstmcore wrote holds the description of its model. It is believed only after the proof: the model that it
+describes, with the weights of the file, is written once more, and if that gives the very same graph the model is
+what the file holds. Any other graph is read node by node, into a `ProgramModel`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lstmcore import layouts
+from lstmcore.errors import DamagedFileError, LstmcoreError, SpecError, UnsupportedFileError
+from lstmcore.interop.onnx import vectors
+from lstmcore.interop.onnx.loading import DTYPES, Loaded, load
+from lstmcore.interop.onnx.program import Written, write_program
+from lstmcore.interop.onnx.reader import KINDS, Reader
+from lstmcore.interop.onnx.values import Flow, Known, Length, Open
+from lstmcore.interop.onnx.write import output_names, to_write
+from lstmcore.layers.base import placeholder_weights
+from lstmcore.models import model_from_json
+from lstmcore.models.program_model import ProgramModel
+from lstmcore.naming import unique
+from lstmcore.storage.atomic import PathLike
+
+if TYPE_CHECKING:
+    from lstmcore.models.base import BaseModel
+
+
+def read(path: PathLike, *, lengths: Mapping[str, int] | None = None, batch: str | None = None) -> BaseModel:
+    """The model in an ONNX file.
+
+    A file of `write` gives back the model that was written, its weights to the bit. Any other gives a
+    `ProgramModel`, whose inputs and outputs are those of the file: the data have the file's shapes. ``lengths`` gives
+    a number to lengths that the file leaves open, by their names; ``batch`` is the name of the one that is the batch
+    (by default the first axis of the first input, if it is open in all inputs). Without one, the model runs as one
+    call on data of the file's shapes.
+
+    Raises as `loading.load`, and UnsupportedFileError, which names the node that is not read and why;
+    DamagedFileError where the test vectors in the file do not come out.
+    """
+    loaded = load(path)
+    model = _restored(loaded) if "lstmcore.model" in loaded.metadata and not lengths and batch is None else None
+    if model is not None:
+        _check_vectors(loaded, model)
+        return model
+    return _imported(loaded, dict(lengths or {}), batch)
+
+
+# A file of our own.
+
+
+def _restored(loaded: Loaded) -> BaseModel | None:
+    """The model that the metadata describe, if writing it gives the graph of the file; None if not."""
+    streams = loaded.metadata.get("lstmcore.streaming") == "true"
+    with placeholder_weights():
+        try:
+            model = model_from_json(loaded.metadata["lstmcore.model"])
+            program, states = to_write(model, streams, None)
+        except LstmcoreError:
+            return None  # the graph says what the file holds
+    held = sum(array.nbytes for array in loaded.arrays.values())
+    if 4 * sum(map(math.prod, program.weights.values())) > 2 * held + (1 << 20):
+        return None
+    names = output_names(model, program)
+    outline = write_program(program, model.every_path(), model.dtype, model.name, names, states)
+    arrays = _own_weights(loaded, outline, program.weights, model.dtype)
+    if arrays is None:
+        return None
+    model.replace_weights(arrays)
+    again = write_program(program, model.every_path(), model.dtype, model.name, names, states)
+    same = again.graph.SerializeToString(deterministic=True) == loaded.graph.SerializeToString(deterministic=True)
+    return model if same else None
+
+
+def _own_weights(
+    loaded: Loaded, outline: Written, shapes: Mapping[str, tuple[int, ...]], dtype: str
+) -> dict[str, Any] | None:
+    """The weights by path, out of the constants that hold them; None where these are not as the outline has them."""
+    found = {}
+    sizes = {tensor.name: tuple(tensor.dims) for tensor in outline.graph.initializer}
+    for path in shapes:
+        if path not in outline.kept:
+            return None
+        name, op, port, direction = outline.kept[path]
+        array = loaded.arrays.get(name)
+        if array is None or array.shape != sizes[name] or array.dtype != np.dtype(dtype):
+            return None
+        if op is not None:
+            array = layouts.from_foreign("onnx", op, port, array[direction : direction + 1])
+        found[path] = np.array(array)
+    return found
+
+
+def _check_vectors(loaded: Loaded, model: BaseModel) -> None:
+    """DamagedFileError where the model does not compute what it did when it was written."""
+    if "lstmcore.vectors" not in loaded.metadata:
+        return
+    streams = loaded.metadata.get("lstmcore.streaming") == "true"
+    program, states = to_write(model, streams, None)
+    outline = write_program(program, model.every_path(), model.dtype, model.name, output_names(model, program), states)
+    worst, limit = vectors.check(
+        loaded.metadata["lstmcore.vectors"], vectors.runner(program, model.every_path(), outline), loaded.name
+    )
+    if worst > limit:
+        raise DamagedFileError(
+            f"{loaded.name} does not compute what it did when it was written: E = {worst:.3g}, limit {limit:.3g}. "
+            "Its weights or its test vectors were altered."
+        )
+
+
+# Any other file.
+
+
+def _imported(loaded: Loaded, lengths: dict[str, int], batch: str | None) -> ProgramModel:
+    inputs = [entry for entry in loaded.graph.input if entry.name not in loaded.arrays]
+    symbols = _symbols(loaded, inputs, lengths)
+    axis = _batch(loaded, symbols, batch)
+    reader = Reader(loaded, _dtype(loaded, inputs), axis)
+    for name, array in loaded.arrays.items():
+        reader.known[name] = Known(array, name)
+    for entry in inputs:
+        _declare(reader, entry, symbols[entry.name], axis)
+    reader.run(loaded.graph)
+    return _model(loaded, reader, inputs)
+
+
+def _symbols(loaded: Loaded, inputs: Any, lengths: dict[str, int]) -> dict[str, list[Length]]:
+    """The lengths of each input; one that is open in several places by the same name is one."""
+    known: dict[str, Length] = dict(lengths)
+    found: dict[str, list[Length]] = {}
+    for entry in inputs:
+        tensor = entry.type.tensor_type
+        if not entry.type.HasField("tensor_type") or not tensor.HasField("shape"):
+            raise UnsupportedFileError(f"{loaded.name}: input {entry.name!r} has no shape")
+        found[entry.name] = []
+        for k, dim in enumerate(tensor.shape.dim):
+            name = dim.dim_param or f"{entry.name}[{k}]"
+            if dim.HasField("dim_value") and dim.dim_value > 0:
+                found[entry.name].append(int(dim.dim_value))
+            else:
+                found[entry.name].append(known.setdefault(name, Open(name)))
+    named = {d.dim_param for e in inputs for d in e.type.tensor_type.shape.dim if d.dim_param}
+    named |= {f"{e.name}[{k}]" for e in inputs for k, _ in enumerate(e.type.tensor_type.shape.dim)}
+    unused = set(lengths) - named
+    if unused:
+        raise SpecError(f"{loaded.name} has no lengths called {sorted(unused)}; open are {sorted(named)}")
+    return found
+
+
+def _batch(loaded: Loaded, symbols: Mapping[str, list[Length]], wanted: str | None) -> Open | None:
+    """The length that is the batch: open, and once in every input."""
+    rows = list(symbols.values())
+    if wanted is not None:
+        found = next((n for row in rows for n in row if isinstance(n, Open) and n.name == wanted), None)
+        if found is None or any(row.count(found) != 1 for row in rows):
+            raise SpecError(f"{loaded.name}: {wanted!r} is not an open length of every input: {dict(symbols)}")
+        return found
+    opened = [n for n in rows[0] if isinstance(n, Open)] if rows else []
+    shared = [n for n in opened if all(row.count(n) == 1 for row in rows)]
+    named = [n for n in shared if "batch" in n.name.lower() or n.name in ("N", "B", "n", "b", "unk__0")]
+    first = [n for n in shared if rows[0][0] is n]
+    return next(iter((*named, *first)), None)
+
+
+def _dtype(loaded: Loaded, inputs: Any) -> str:
+    types = {DTYPES.get(entry.type.tensor_type.elem_type, "") for entry in inputs}
+    types |= {array.dtype.str[1:] for array in loaded.arrays.values()}
+    floats = sorted(types & {"f4", "f8"})
+    if "f2" in types or len(floats) > 1:
+        raise UnsupportedFileError(f"{loaded.name} mixes {sorted(t for t in types if t.startswith('f'))}")
+    return "float64" if floats == ["f8"] else "float32"
+
+
+def _declare(reader: Reader, entry: Any, lengths: list[Length], batch: Open | None) -> None:
+    code = DTYPES.get(entry.type.tensor_type.elem_type)
+    if code is None:
+        raise UnsupportedFileError(f"{reader.loaded.name}: input {entry.name!r} has a type that is not read")
+    place = None if batch is None else lengths.index(batch)
+    rest = [None if isinstance(n, Open) else n for k, n in enumerate(lengths) if k != place]
+    name = entry.name
+    value = reader.build.input(name, (None, *rest), KINDS[code[0] if code[0] != "?" else "b"])
+    if name in reader.known:
+        raise DamagedFileError(f"{reader.loaded.name}: two values are called {name!r}")
+    reader.known[name] = Flow(value, place, tuple(lengths))
+
+
+def _model(loaded: Loaded, reader: Reader, inputs: Any) -> ProgramModel:
+    outputs: list[tuple[str, Flow]] = []
+    like = next((v for v in reader.known.values() if isinstance(v, Flow)), None)
+    for entry in loaded.graph.output:
+        given = reader.known.get(entry.name)
+        if given is None:
+            raise DamagedFileError(f"{loaded.name}: its output {entry.name!r} is made by no node")
+        try:
+            outputs.append((entry.name, reader.flow(given, like)))
+        except SpecError as error:
+            raise UnsupportedFileError(f"{loaded.name}: output {entry.name!r}: {error}") from None
+    taken = {entry.name for entry in inputs}
+    names: list[str] = []
+    for name, _ in outputs:
+        names.append(unique(name, taken))
+        taken.add(names[-1])
+    axes = {entry.name: reader.known[entry.name].batch for entry in inputs}  # type: ignore[union-attr]  # a Flow
+    axes |= {name: flow.batch for name, (_, flow) in zip(names, outputs, strict=True)}
+    program = reader.build.finish([flow.value.name for _, flow in outputs])
+    weights = {path: reader.weights[path] for path in program.weights}
+    title = "".join(c for c in loaded.name.rsplit(".", 1)[0] if c.isalnum() or c in "_-") or "model"
+    return ProgramModel(program, weights, name=title, dtype=reader.dtype, output_names=names, batch_axes=axes)

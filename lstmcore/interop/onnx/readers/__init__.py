@@ -1,0 +1,25 @@
+"""How each node of ONNX is read: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from lstmcore.interop.onnx.readers import constants, convolution, elements, linear, normalize, recurrent, reduce, shape
+from lstmcore.interop.onnx.values import Given
+
+Read = Callable[[Any, Any], tuple[Given, ...]]
+
+READERS: Mapping[str, Read] = MappingProxyType(
+    {
+        **elements.TABLE,
+        **shape.TABLE,
+        **constants.TABLE,
+        **linear.TABLE,
+        **normalize.TABLE,
+        **reduce.TABLE,
+        **convolution.TABLE,
+        **recurrent.TABLE,
+    }
+)

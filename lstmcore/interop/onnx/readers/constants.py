@@ -1,0 +1,121 @@
+"""Nodes that are computed when the file is read: constants, lengths, branches whose condition is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from lstmcore.errors import SpecError
+from lstmcore.interop.onnx.reader import Call, Reader
+from lstmcore.interop.onnx.values import Filled, Given, Known, Open, as_known
+
+Read = Callable[[Reader, Call], tuple[Given, ...]]
+
+
+def constant(r: Reader, call: Call) -> tuple[Given, ...]:
+    dtypes = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    if len(call.attributes) != 1:
+        raise SpecError(f"a constant with {sorted(call.attributes)}; expected one value")
+    ((key, value),) = call.attributes.items()
+    if key == "value":
+        return (Known(value, call.outputs[0]),)
+    if key not in dtypes:
+        raise SpecError(f"a constant of the form {key!r} is not read")
+    return (Known(np.array(value, dtypes[key]), call.outputs[0]),)
+
+
+def shape(r: Reader, call: Call) -> tuple[Given, ...]:
+    call.only("start", "end")
+    x = call.at(0)
+    lengths = list(x.array.shape) if isinstance(x, Known) else list(x.shape) if isinstance(x, Filled) else r.lengths(x)
+    return (as_known(lengths[call.number("start", 0) : call.number("end", None)]),)
+
+
+def constant_of_shape(r: Reader, call: Call) -> tuple[Given, ...]:
+    given = call.at(0)
+    if not isinstance(given, Known):
+        raise SpecError("its shape depends on the numbers of the input")
+    value = np.asarray(call.number("value", np.zeros(1, np.float32))).reshape(-1)
+    if value.size != 1:
+        raise SpecError(f"its value has {value.size} numbers; expected one")
+    lengths = given.lengths()
+    if any(isinstance(n, Open) for n in lengths):
+        return (Filled(value[0].item(), tuple(lengths)),)
+    whole = [n for n in lengths if not isinstance(n, Open)]
+    r.limit(*whole)
+    return (Known(np.full(whole, value[0])),)
+
+
+def range_(r: Reader, call: Call) -> tuple[Given, ...]:
+    given = [call.at(k) for k in range(3)]
+    ends = [end for end in given if isinstance(end, Known) and end.whole and end.array.size == 1]
+    if len(ends) != 3:
+        raise SpecError("its ends are not known before the model runs; give lengths=")
+    start, stop, step = (end.array.reshape(()).item() for end in ends)
+    if step == 0:
+        raise SpecError("its step is 0")
+    r.limit(max(int((stop - start) / step) + 1, 0))
+    return (Known(np.arange(start, stop, step).astype(ends[0].array.dtype)),)
+
+
+def size(r: Reader, call: Call) -> tuple[Given, ...]:
+    (lengths,) = shape(r, call)
+    if not isinstance(lengths, Known) or not lengths.whole:
+        raise SpecError("a length is open; give lengths=")
+    return (Known(np.asarray(np.prod(lengths.array))),)
+
+
+def if_(r: Reader, call: Call) -> tuple[Given, ...]:
+    """The branch that its condition chooses, where that is known."""
+    condition = call.at(0)
+    if not isinstance(condition, Known) or not condition.whole or condition.array.size != 1:
+        raise SpecError("which branch runs depends on the numbers of the input, or on an open length: give lengths=")
+    branch = call.attributes["then_branch" if condition.array.reshape(()) else "else_branch"]
+    if len(branch.output) != len(call.outputs):
+        raise SpecError("its branch has another number of outputs")
+    before = dict(r.known)
+    from lstmcore.interop.onnx.loading import array
+
+    for tensor in branch.initializer:
+        r.known[tensor.name] = Known(array(r.loaded, tensor), tensor.name)
+    name = r._name
+    r.run(branch)
+    r._name = name
+    made = tuple(r.known[entry.name] for entry in branch.output)
+    r.known = before
+    return made
+
+
+def expand(r: Reader, call: Call) -> tuple[Given, ...]:
+    x, to = call.at(0), call.at(1)
+    if not isinstance(to, Known):
+        raise SpecError("its shape depends on the numbers of the input")
+    lengths = to.lengths()
+    if isinstance(x, Known):
+        whole = [n for n in lengths if not isinstance(n, Open)]
+        if len(whole) == len(lengths):
+            r.limit(*np.broadcast_shapes(x.array.shape, tuple(whole)))
+            return (Known(np.broadcast_to(x.array, np.broadcast_shapes(x.array.shape, tuple(whole))), x.name),)
+        if x.array.size and (x.array == x.array.reshape(-1)[0]).all():
+            return (Filled(x.array.reshape(-1)[0].item(), tuple(lengths)),)
+        raise SpecError("known numbers are repeated along an open axis")
+    if isinstance(x, Filled):
+        return (Filled(x.number, tuple(lengths)),)
+    from lstmcore.interop.onnx.readers.shape import repeated
+
+    return (repeated(r, x, lengths),)
+
+
+TABLE: Mapping[str, Read] = MappingProxyType(
+    {
+        "Constant": constant,
+        "Shape": shape,
+        "ConstantOfShape": constant_of_shape,
+        "Range": range_,
+        "Size": size,
+        "If": if_,
+        "Expand": expand,
+    }
+)

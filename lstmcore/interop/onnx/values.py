@@ -1,0 +1,111 @@
+"""What a value of an ONNX graph is while the graph is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstmcore.ops import Kind
+from lstmcore.program import Value
+
+Array = NDArray[Any]
+
+
+class Open:
+    """A length that is not known: that of one axis, such as the batch."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+Length = int | Open
+
+
+@dataclass(frozen=True)
+class Known:
+    """Numbers that are there before the model runs: a weight, a constant, or lengths (dtype object, some `Open`)."""
+
+    array: Array
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.array, np.ndarray):  # NumPy hands out the only entry of an array of lengths by itself
+            alone = np.empty((), object if isinstance(self.array, Open) else np.asarray(self.array).dtype)
+            alone[()] = self.array
+            object.__setattr__(self, "array", alone)
+
+    @property
+    def rank(self) -> int:
+        return self.array.ndim
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it are numbers."""
+        return self.array.dtype != object
+
+    def lengths(self) -> list[Length]:
+        """The entries of a list of lengths."""
+        return [entry if isinstance(entry, Open) else int(entry) for entry in self.array.reshape(-1).tolist()]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """One number all over, in a shape of which some lengths are open."""
+
+    number: Any
+    shape: tuple[Length, ...]
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A value of the program. It has the batch first; ONNX has it at ``batch``, and the other axes in order.
+
+    ``batch`` None: no axis of ONNX's is the batch; the program's first axis is the call, which has all of ONNX's.
+    """
+
+    value: Value
+    batch: int | None
+    lengths: tuple[Length, ...] = field(default=())  # of ONNX's axes
+
+    @property
+    def rank(self) -> int:
+        """How many axes it has in ONNX."""
+        return len(self.value.shape) - (self.batch is None)
+
+    @property
+    def kind(self) -> Kind:
+        return self.value.kind
+
+    def axis(self, k: int) -> int:
+        """The program's axis for one of ONNX's."""
+        k %= max(self.rank, 1)
+        if self.batch is None or k < self.batch:
+            return k + 1
+        return 0 if k == self.batch else k
+
+    def others(self) -> list[int]:
+        """ONNX's axes in the order of the program's, without the batch."""
+        return [k for k in range(self.rank) if k != self.batch]
+
+
+Given = Known | Filled | Flow
+
+
+def as_known(entries: Sequence[Length]) -> Known:
+    """A list of lengths."""
+    if all(isinstance(entry, int) for entry in entries):
+        return Known(np.array(entries, np.int64))
+    array = np.empty(len(entries), object)
+    array[:] = list(entries)
+    return Known(array)

@@ -1,0 +1,188 @@
+"""Test vectors that travel in a file: inputs, the outputs they must give, and how far off these may be.
+
+They are JSON in the file's metadata, so that any program can check what it holds::
+
+    {"limit": 16.0, "vectors": [{"inputs": {NAME: VALUE}, "outputs": {NAME: RESULT}}, ...]}
+    VALUE  = {"kind": "float" | "int" | "bool", "shape": [...], "bytes": BASE64}
+    RESULT = {"shape": [...], "every": k, "numbers": BASE64}
+
+The bytes of a VALUE are int8, repeated in row-major order until the shape is full: of floats they are 64 times the
+number, of ints and bools the number itself. The numbers of a RESULT are float32, little-endian: the outputs of the
+reference in float64, in row-major order, each k-th of them. An output y agrees if ``E = max|y - numbers| /
+(2^-23 max|numbers|)`` is at most ``limit``; bool outputs are 0 and 1, and agree if equal.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstmcore import plugins
+from lstmcore.errors import DamagedFileError, SpecError
+from lstmcore.ops import Kind, Shape
+from lstmcore.program import Program
+from lstmcore.random import Stream
+from lstmcore.runtime.compare import LIMIT, MOST, limit, scale_error
+from lstmcore.runtime.session import Session
+
+Array = NDArray[Any]
+Outputs = Mapping[str, Array]
+MOST_BYTES = 1 << 14
+MOST_NUMBERS = 1 << 11
+_SIZES = ((2, 5), (3, 4))  # samples and steps of each vector, where they are open
+_TYPES: Mapping[Kind, str] = {"float": "float32", "int": "int32", "bool": "bool"}
+
+
+def make(program: Program, weights: Mapping[str, Array], called: Mapping[str, str], states: Sequence[str]) -> str:
+    """The vectors of a program, as JSON.
+
+    ``called`` says what each value that enters or leaves is called in the file; the carries named in ``states``
+    enter and leave too.
+    """
+    reference = plugins.get(plugins.reference())
+    vectors, baseline = [], 0.0
+    for number, (samples, steps) in enumerate(_SIZES):
+        inputs = _inputs(program, states, samples, steps, Stream(number))
+        exact = _run(program, weights, inputs, states, reference, "float64")
+        single = _run(program, weights, inputs, states, reference, "float32")
+        floats = [name for name in exact if exact[name].dtype.kind == "f"]
+        baseline = max([baseline, *(scale_error(single[name], exact[name], "float32") for name in floats)])
+        given = {called[name]: _written(program.values[name].kind, array) for name, array in inputs.items()}
+        # a comparison of numbers as close as float32 has them is that of float32
+        made = {name: exact[name] if name in floats else single[name] for name in exact}
+        vectors.append({"inputs": given, "outputs": {called[name]: _result(y) for name, y in made.items()}})
+    return json.dumps({"limit": limit(baseline), "vectors": vectors})
+
+
+def _inputs(program: Program, states: Sequence[str], samples: int, steps: int, stream: Stream) -> dict[str, Array]:
+    befores = [carry.before for carry in program.carries if carry.name in states]
+    steps = _enough(program, steps)
+    found = {}
+    for name in (*program.inputs, *befores):
+        value = program.values[name]
+        shape = _filled(value.shape, samples, steps)
+        count = math.prod(shape)
+        drawn = stream.child(name).uniform((min(count, MOST_BYTES),))
+        found[name] = _value(value.kind, _bytes(value.kind, drawn, program.limits.get(name, 9)), shape)
+    return found
+
+
+def _filled(shape: Shape, samples: int, steps: int) -> tuple[int, ...]:
+    return tuple(n if n is not None else samples if axis == 0 else steps for axis, n in enumerate(shape))
+
+
+def _enough(program: Program, steps: int) -> int:
+    """As many steps as the ops need; SpecError where no number is enough."""
+    while True:
+        shapes = {name: _filled(program.values[name].shape, 2, steps) for name in program.inputs}
+        try:
+            program.infer({name: (None, *shape[1:]) for name, shape in shapes.items()})
+        except SpecError:
+            if steps > 4096:
+                raise
+            steps *= 2
+        else:
+            return steps
+
+
+def _bytes(kind: Kind, drawn: Array, limit: int) -> Array:
+    """Fractions in [0, 1) as the bytes of a value."""
+    spans = {"float": (-128, 256), "int": (0, min(limit, 128)), "bool": (0, 2)}
+    low, count = spans[kind]
+    found: Array = np.floor(low + drawn * count).astype(np.int8)
+    return found
+
+
+def _value(kind: Kind, data: Array, shape: Sequence[int]) -> Array:
+    whole = np.resize(data, math.prod(shape)).reshape(shape)
+    return (whole.astype(np.float32) / 64) if kind == "float" else whole.astype(_TYPES[kind])
+
+
+def _written(kind: Kind, array: Array) -> dict[str, Any]:
+    data = array.reshape(-1)[:MOST_BYTES]
+    data = (data * 64 if kind == "float" else data).astype(np.int8)
+    return {"kind": kind, "shape": list(array.shape), "bytes": base64.b64encode(data.tobytes()).decode()}
+
+
+def _result(y: Array) -> dict[str, Any]:
+    every = -(-y.size // MOST_NUMBERS)
+    numbers = y.reshape(-1)[::every].astype("<f4")
+    return {"shape": list(y.shape), "every": every, "numbers": base64.b64encode(numbers.tobytes()).decode()}
+
+
+def _run(
+    program: Program, weights: Mapping[str, Array], inputs: Outputs, states: Sequence[str], backend: Any, dtype: str
+) -> dict[str, Array]:
+    """The outputs by value, and what the states become, by the value that they leave as."""
+    session = Session(program, backend, dtype)
+    session.load(weights, 0)
+    cast = {name: array.astype(dtype) if array.dtype.kind == "f" else array for name, array in inputs.items()}
+    befores = {carry.name: cast.pop(carry.before) for carry in program.carries if carry.name in states}
+    outputs, after = session.run(cast, befores)
+    found = dict(zip(program.outputs, outputs, strict=True))
+    leaving = {carry.after: backend.numpy(after[carry.name]) for carry in program.carries if carry.name in states}
+    return {**found, **leaving}
+
+
+def runner(program: Program, weights: Mapping[str, Array], written: Any) -> Callable[[Mapping[str, Array]], Outputs]:
+    """Runs a program on inputs by the names that they have in the file; its outputs by theirs."""
+    reference = plugins.get(plugins.reference())
+    states = list(written.carries)
+    carries = {carry.name: carry for carry in program.carries}
+    entering = dict(zip(written.inputs, program.inputs, strict=False))
+    entering |= {pair[0]: carries[name].before for name, pair in written.carries.items()}
+    leaving = dict(zip(written.outputs, program.outputs, strict=False))
+    leaving |= {pair[1]: carries[name].after for name, pair in written.carries.items()}
+
+    def run(inputs: Mapping[str, Array]) -> Outputs:
+        made = _run(program, weights, {entering[n]: a for n, a in inputs.items()}, states, reference, "float32")
+        return {name: made[value] for name, value in leaving.items()}
+
+    return run
+
+
+def check(text: str, run: Callable[[Mapping[str, Array]], Outputs], name: str) -> tuple[float, float]:
+    """Runs all vectors: the worst E, and the limit. DamagedFileError where they cannot be read, or do not fit."""
+    try:
+        return _check(json.loads(text), run)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, binascii.Error) as error:
+        raise DamagedFileError(f"{name}: its test vectors cannot be read: {error}") from None
+
+
+def _check(data: Any, run: Callable[[Mapping[str, Array]], Outputs]) -> tuple[float, float]:
+    worst = 0.0
+    for vector in data["vectors"]:
+        inputs = {str(name): _read(value) for name, value in vector["inputs"].items()}
+        outputs = run(inputs)
+        for name, result in vector["outputs"].items():
+            worst = max(worst, _error(outputs[name], result))
+    return worst, min(max(float(data["limit"]), LIMIT), MOST)
+
+
+def _read(value: Mapping[str, Any]) -> Array:
+    shape = [int(n) for n in value["shape"]]
+    if any(n < 1 for n in shape) or math.prod(shape) > 1 << 24:
+        raise ValueError(f"a shape of {shape}")
+    data = np.frombuffer(base64.b64decode(value["bytes"], validate=True), np.int8)
+    if not data.size:
+        raise ValueError("a value without bytes")
+    return _value(value["kind"], data, shape)
+
+
+def _error(y: Array, result: Mapping[str, Any]) -> float:
+    expected = np.frombuffer(base64.b64decode(result["numbers"], validate=True), "<f4")
+    if list(y.shape) != result["shape"]:
+        return math.inf
+    given = y.reshape(-1)[:: int(result["every"])].astype(np.float64)
+    if given.shape != expected.shape:
+        return math.inf
+    if y.dtype.kind != "f":
+        return 0.0 if np.array_equal(given, expected) else math.inf
+    return scale_error(given, expected, "float32")
