@@ -40,7 +40,11 @@ FORMATS: tuple[Format, ...] = (
     Format("hdf5", (".h5", ".hdf5", ".keras"), ("hdf5",), reads="lstmcore.interop.keras.files:read_hdf5"),
     Format("json", (".json",), ("text",), reads="lstmcore.interop.keras.files:read_json"),
     Format(
-        "onnx", (".onnx",), (), reads="lstmcore.interop.formats:read_onnx", writes="lstmcore.interop.onnx.write:write"
+        "onnx",
+        (".onnx",),
+        ("onnx",),
+        reads="lstmcore.interop.formats:read_onnx",
+        writes="lstmcore.interop.onnx.write:write",
     ),
 )
 
