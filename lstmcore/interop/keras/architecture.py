@@ -12,7 +12,7 @@ from lstmcore.interop.keras.generations import Generation
 from lstmcore.interop.keras.nodes import Graph
 from lstmcore.storage.container import show
 
-MAX_LAYERS = 1024
+MAX_LAYERS = 512
 """The most layers that a description may have, counting each use of a shared model anew."""
 
 MODELS = ("Sequential", "Functional", "Model")
