@@ -134,7 +134,43 @@ def chain() -> Any:
     return keras.Sequential([L.Input((5, 3)), first, second, L.LSTM(2, stateful=False), L.Dense(2)])
 
 
-SPECIAL = {"translator": translator, "chain": chain}
+def trained() -> Any:
+    """A model that was trained: the file holds an optimizer, metrics and random states too."""
+    x = L.Input((5, 3))
+    y = L.LSTM(4, dropout=0.1, recurrent_dropout=0.1, recurrent_activation="hard_sigmoid", kernel_regularizer="l2")(x)
+    y = L.Dense(1, bias_constraint="non_neg")(L.Dropout(0.2)(L.BatchNormalization()(y)))
+    model = keras.Model(x, y)
+    model.compile("adam", "mse", metrics=["mae"])
+    model.fit(np.ones((4, 5, 3)), np.ones((4, 1)), verbose=0)
+    return model
+
+
+def stateful() -> Any:
+    """Layers that keep their states, which Keras holds as variables."""
+    x = L.Input(batch_shape=(4, 5, 3))
+    y = L.GRU(4, stateful=True, return_sequences=True)(x)
+    return keras.Model(x, L.Dense(2)(L.Bidirectional(L.LSTM(3, stateful=True))(y)))
+
+
+def shared() -> Any:
+    """Layers used twice, and a model of two inputs and two outputs, used both ways round."""
+    x, z = L.Input((5, 3)), L.Input((5, 3))
+    inner = keras.Model([x, z], [L.Add()([L.Dense(3)(x), L.Dense(3)(z)]), L.LSTM(2)(z)])
+    dense, lstm = L.Dense(3, activation="tanh"), L.LSTM(3, return_sequences=True)
+    p, q = L.Input((5, 3)), L.Input((5, 3))
+    a, b = inner([p, q])
+    c, d = inner([dense(q), lstm(dense(p))])
+    return keras.Model([p, q], L.Concatenate()([L.Flatten()(lstm(a)), b, L.Flatten()(c), d]))
+
+
+def nested() -> Any:
+    """A chain within a chain within a chain."""
+    deepest = keras.Sequential([L.Dense(3), L.GRU(2)])
+    first = L.LSTM(3, go_backwards=True, return_sequences=True)
+    return keras.Sequential([L.Input((5, 3)), first, keras.Sequential([L.Dense(2), deepest])])
+
+
+SPECIAL = {made.__name__: made for made in (translator, chain, trained, stateful, shared, nested)}
 
 
 def randomise(model: Any, rng: np.random.Generator) -> None:

@@ -164,6 +164,14 @@ def polyglot(before: bytes, after: bytes) -> Case:
     return case
 
 
+def inserted(path: Path, data: bytes) -> Path:
+    """The file with something between its directory and the end of that."""
+    whole = path.read_bytes()
+    at = whole.rindex(PATTERN)
+    path.write_bytes(whole[:at] + data + whole[at:])
+    return path
+
+
 def lying(field: int, value: bytes, sign: bytes = b"PK\x01\x02") -> Case:
     """An archive whose directory says something else of its last member, the weights."""
     return lambda folder: changed(make.archive(folder / "m.keras"), (sign, field, value))
@@ -198,6 +206,7 @@ ARCHIVES: dict[str, Case] = {
     "directory size that is not so": lying(12, struct.pack("<L", 9), PATTERN),
     "directory elsewhere": lying(16, struct.pack("<L", 9), PATTERN),
     "directory in zip64": lying(16, b"\xff\xff\xff\xff", PATTERN),
+    "something between": lambda folder: inserted(make.archive(folder / "m.keras"), b"x" * 16),
     "something before": polyglot(b"MZ" + bytes(510), b""),
     "something after": polyglot(b"", b"<html>"),
     "no weights": lambda folder: renamed(folder, "model.weights.h5"),
@@ -352,6 +361,38 @@ def linked(link: Any) -> Callable[[Any], None]:
     return change
 
 
+def beside(link: str) -> Case:
+    """The same, to a file that is there and holds what is missing."""
+
+    def case(folder: Path) -> Path:
+        with h5py.File(folder / "other.h5", "w") as file:
+            file["x"] = make.arrays()[KERNEL]
+        (folder / "other.raw").write_bytes(make.arrays()[KERNEL].tobytes())
+
+        def change(file: Any) -> None:
+            del file[KERNEL]
+            if link == "link":
+                file[KERNEL] = h5py.ExternalLink(str(folder / "other.h5"), "/x")
+            elif link == "external":
+                file.create_dataset(KERNEL, (4, 2), "float32", external=[(str(folder / "other.raw"), 0, 32)])
+            else:
+                layout = h5py.VirtualLayout((4, 2), "float32")
+                layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "x", (4, 2))
+                file.create_virtual_dataset(KERNEL, layout)
+
+        return make.archive(folder / "m.keras", weights=make.hdf5(change))
+
+    return case
+
+
+def doubling(file: Any) -> None:
+    """Groups that each lie in the one before twice."""
+    inner = file.create_group("a")
+    for _ in range(30):
+        outer, inner = inner, file.create_group(f"{inner.name}/a")
+        outer["b"] = inner
+
+
 def turning(file: Any) -> None:
     file["layers/dense/vars/again"] = file["layers"]
 
@@ -416,6 +457,8 @@ def named_type(file: Any) -> None:
 WEIGHTS: dict[str, Case] = {
     "external numbers": weighted(external),
     "virtual numbers": weighted(virtual),
+    **{f"{kind} to a file that is there": beside(kind) for kind in ("link", "external", "virtual")},
+    "groups within each other twice": weighted(doubling),
     "external link": weighted(linked(h5py.ExternalLink("/etc/other.h5", "/x"))),
     "soft link": weighted(linked(h5py.SoftLink("/layers/dense/vars/1"))),
     "soft link to itself": weighted(linked(h5py.SoftLink(f"/{KERNEL}"))),

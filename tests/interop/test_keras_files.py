@@ -179,6 +179,7 @@ def test_a_gru_between_other_layers_of_keras_1(tmp_path: Path) -> None:
                     "output_dim": 2,
                     "init": "uniform",
                     "bias": True,
+                    "b_regularizer": {"name": "L1L2Regularizer", "l1": 0.3, "l2": 0.0},
                     "W_constraint": {"name": "MaxNorm", "m": 3, "axis": 0},
                     "activation": "hard_sigmoid",
                 },
@@ -207,6 +208,7 @@ def test_a_gru_between_other_layers_of_keras_1(tmp_path: Path) -> None:
     assert error(model.predict(x, verbose=0), steep(y @ out + offset)) <= LIMIT
     assert model.get_layer("out").kernel_constraint.max_value == 3
     assert model.get_layer("gru").kernel_regularizer.l2 == 0.1
+    assert model.get_layer("out").bias_regularizer.l1 == 0.3
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("concat", 6), ("sum", 3), ("mul", 3), ("ave", 3)])
@@ -317,6 +319,35 @@ def test_options_that_there_are_not_are_refused_by_name(option: Any, told: str, 
     path = make.listed(tmp_path / "m.h5", config, rnn_weights("LSTM", (8,)), "2.4.0")
     with pytest.raises(UnsupportedFileError, match=told):
         lc.import_model(path)
+
+
+@pytest.mark.parametrize(
+    ("layer", "config", "expected"),
+    [
+        ("LeakyReLU", {"alpha": 0.25, "name": "l"}, lambda z: np.where(z > 0, z, 0.25 * z)),
+        ("LeakyReLU", {}, lambda z: np.where(z > 0, z, 0.3 * z)),
+        ("ReLU", {"max_value": 1.0, "negative_slope": 0.0}, lambda z: np.clip(z, 0, 1)),
+    ],
+)
+def test_a_layer_that_stands_for_an_activation(layer: str, config: Any, expected: Any, tmp_path: Path) -> None:
+    activation = {"class_name": layer, "config": config}
+    dense = {"class_name": "Sequential", "config": [first("Dense", name="d", units=2, activation=activation)]}
+    rng = np.random.default_rng(11)
+    kernel, bias, x = (rng.normal(size=s).astype("float32") for s in ((3, 2), (2,), (2, 5, 3)))
+    path = make.listed(tmp_path / "m.h5", dense, {"d": {"d/kernel:0": kernel, "d/bias:0": bias}}, "2.4.0")
+    assert error(lc.import_model(path).predict(x, verbose=0), expected(x @ kernel + bias)) <= LIMIT
+
+
+def test_models_within_models_within_models(tmp_path: Path) -> None:
+    """The list of a group goes through all of them."""
+    deepest = lc.Sequential([Dense(3, name="c"), GRU(2, name="g")], name="deepest")
+    middle = lc.Sequential([Dense(2, name="b"), deepest], name="middle")
+    model = lc.Sequential([Input((5, 3)), middle])
+    rng = np.random.default_rng(12)
+    new = {name: rng.normal(size=array.shape).astype("f4") for name, array in model.weights.items()}
+    names = {f"{path.removeprefix('middle/').removeprefix('deepest/')}:0": array for path, array in new.items()}
+    lc.import_model(make.listed(tmp_path / "m.h5", None, {"middle": names}, "2.6.0"), spec=model)
+    assert all(np.array_equal(model.weights[name], array) for name, array in new.items())
 
 
 def test_theano_ran_kernels_against_time(tmp_path: Path) -> None:

@@ -7,18 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lstmcore.errors import UnsupportedFileError
-from lstmcore.interop.keras.classes import ALIASES, CLASSES, MERGES_1, REFUSED, Row
+from lstmcore.interop.keras.classes import ALIASES, CLASSES, FUNCTIONS, MERGES_1, REFUSED, Row
 from lstmcore.interop.keras.generations import Generation
 from lstmcore.interop.keras.nodes import Graph
 from lstmcore.storage.container import show
 
-MAX_LAYERS = 1024
+MAX_LAYERS = 512
 """The most layers that a description may have, counting each use of a shared model anew."""
 
 MODELS = ("Sequential", "Functional", "Model")
 _INNER = ("layer", "backward_layer", "cell")
 _ACTIVATIONS = ("activation", "recurrent_activation")
 _BESIDE = ("keras_version", "backend", "build_config", "compile_config", "name", "inbound_nodes")
+_OF_ANY_LAYER = ("name", "trainable", "dtype", "batch_input_shape")
 _OPERATIONS = "keras.src.ops"
 _MASK_OPERATIONS = ("NotEqual", "Any", "LogicalOr", "LogicalAnd", "ExpandDims", "OnesLike", "Cast", "Max")
 
@@ -161,9 +162,18 @@ class Translator:
         """An activation in our words: a name of another meaning, or a layer that stands for its function."""
         if isinstance(value, str):
             return self.row.activations.get(value, value)
+        kind = value.get("class_name") if isinstance(value, Mapping) else None
+        if isinstance(kind, str) and kind in FUNCTIONS and isinstance(value["config"], Mapping):
+            return self._function(kind, value["config"])
         if isinstance(value, Mapping) and isinstance(value.get("config"), str):
             return {**value, "config": self.row.activations.get(value["config"], value["config"])}
         return value
+
+    def _function(self, kind: str, config: Mapping[str, Any]) -> Entry:
+        """A layer given as an activation, as the function that it is."""
+        ours, defaults, renamed = FUNCTIONS[kind]
+        given = {renamed.get(key, key): v for key, v in config.items() if key not in _OF_ANY_LAYER and v is not None}
+        return {"name": ours, **defaults, **given}
 
     def _merged(self, data: Mapping[str, Any]) -> tuple[Entry, int]:
         """Keras 1's Merge, in a functional model."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -193,13 +194,22 @@ def _share(match: Match, module: Module, entries: list[Named]) -> None:
         _share(match, parts[""], entries)
         return
     holders = {prefix: part for prefix, part in parts.items() if any(True for _ in part.owners())}
-    labels = {prefix: {str(part.name or prefix), f"{prefix}_{part.name}"} for prefix, part in holders.items()}
-    shares = _by_label(labels, entries) or _in_order(holders, entries)
+    shares = _by_label(_labels(holders), entries) or _in_order(holders, entries)
     if shares is None:
         told = ", ".join("/".join(parts) for parts, _ in entries[:6])
         raise match.error(f"{module.called()}: its parts {', '.join(holders)} cannot be told apart among {told}")
     for prefix, part in holders.items():
         _share(match, part, shares[prefix])
+
+
+def _labels(holders: Mapping[str, Module]) -> dict[str, set[str]]:
+    """The names by which each part can be told from the others: its own, and of what is within it."""
+    labels = {
+        prefix: {f"{prefix}_{part.name}", *(str(inner.name) for inner in part.modules() if inner.name)}
+        for prefix, part in holders.items()
+    }
+    count = Counter(label for own in labels.values() for label in own)
+    return {prefix: {label for label in own if count[label] == 1} for prefix, own in labels.items()}
 
 
 def _by_label(labels: Mapping[str, set[str]], entries: list[Named]) -> dict[str, list[Named]] | None:

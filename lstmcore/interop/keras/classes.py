@@ -200,6 +200,14 @@ REFUSED: Mapping[str, str] = {
     "TextVectorization": _FILE,
 }
 
+FUNCTIONS: Mapping[str, tuple[str, Config, Mapping[str, str]]] = {
+    "LeakyReLU": ("leaky_relu", {"negative_slope": 0.3}, {"alpha": "negative_slope"}),
+    "ReLU": ("relu", {}, {}),
+    "ELU": ("elu", {}, {}),
+    "Softmax": ("softmax", {}, {}),
+}
+"""Layers that stand where an activation does: our function, what they had by default, their words to ours."""
+
 MERGES_1: Mapping[str, tuple[str, str | None]] = {
     "sum": ("Add", None),
     "mul": ("Multiply", None),
