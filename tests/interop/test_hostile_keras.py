@@ -466,6 +466,9 @@ WEIGHTS: dict[str, Case] = {
     "never written": weighted(filled),
     "huge and never written": weighted(huge((2**31, 2**31), chunks=(1024, 1024))),
     "huge chunks": weighted(huge((4, 2), chunks=(2**14, 2**14), maxshape=(None, None))),
+    "a chunk larger than the array": weighted(
+        put(KERNEL, chunks=(4096, 4096), maxshape=(None, None), compression="gzip")
+    ),
     "chunk bomb": weighted(chunk_bomb),
     "lzf": weighted(put(KERNEL, compression="lzf")),
     "fletcher32": weighted(put(KERNEL, chunks=(4, 2), fletcher32=True)),
