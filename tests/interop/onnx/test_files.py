@@ -241,6 +241,16 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
+def test_the_order_in_which_layers_were_made_does_not_matter(tmp_path: Path) -> None:
+    """The description may list them in another, and its graph must be the same."""
+    x = Input(batch_shape=(2, 5, 3), name="x")
+    later, earlier = GRU(2, stateful=True, name="z"), LSTM(2, stateful=True, name="a")
+    z = later(x)
+    given = Model(x, layers.Concatenate()([earlier(x), z]))
+    write(given, tmp_path / "m.onnx")
+    assert read(tmp_path / "m.onnx").to_json() == given.to_json()
+
+
 def test_a_batch_size_is_for_streams(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="streaming"):
         write(model("lstm"), tmp_path / "m.onnx", batch_size=2)

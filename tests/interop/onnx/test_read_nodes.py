@@ -91,6 +91,10 @@ CASES: dict[str, tuple[list[Any], dict[str, Any]]] = {
         ],
         {"a": np.float32(0.1)},
     ),
+    **{
+        kind: ([H.make_node(kind, ["x", "a"], ["l"]), H.make_node("Cast", ["l"], ["y"], to=1)], {"a": np.float32(0.3)})
+        for kind in ("Less", "Greater", "LessOrEqual", "GreaterOrEqual")
+    },
     "cast": ([H.make_node("Less", ["x", "a"], ["l"]), H.make_node("Cast", ["l"], ["y"], to=1)], {"a": np.float32(0)}),
     "MatMul": (one("MatMul", "w"), {"w": F.normal(size=(4, 3)).astype("float32")}),
     "matmul_self": (
