@@ -95,15 +95,16 @@ def our_model(activation: str) -> Any:
 def ours(engine: str, activation: str, weights: list[Any]) -> Steps:
     """What `fit` does with each batch, and how long the engine's own part of it is."""
     from lstmcore.runtime.data import Batch
-    from lstmcore.runtime.fit import trainer
+    from lstmcore.runtime.training import trainer
 
     model = our_model(activation)
     model.set_weights(weights)
     x, y = data()
-    whole: Batch = model._batches(x, y, None)
-    training = model._training
+    whole: Batch = model._batch(x, y, None)
+    training = model._compiled()
     stream = training.random()
     one = trainer(model, training, whole, engine)
+    one.load(model.every_path(), training.slots)
     goal, compute, spent = one.objective, one._step, 0.0
 
     def watched(*arguments: Any) -> Any:

@@ -242,16 +242,16 @@ CELLS: dict[str, Plant] = {
 # Models, states and streams.
 
 
-def all_stateful(right: Any, session: Any, arrays: Any, size: int, states: Any, progress: Any = None) -> Any:
+def all_stateful(right: Any, session: Any, inputs: Any, states: Any, callbacks: Any) -> Any:
     carries = tuple(replace(carry, stateful=True) for carry in session.program.carries)
     wrong = SimpleNamespace(program=replace(session.program, carries=carries), run=session.run, backend=session.backend)
-    return right(wrong, arrays, size, states, progress)
+    return right(wrong, inputs, states, callbacks)
 
 
-def leaking(right: Any, session: Any, arrays: Any, size: int, states: Any, progress: Any = None) -> Any:
+def leaking(right: Any, session: Any, inputs: Any, states: Any, callbacks: Any) -> Any:
     """From batch to batch of one call."""
     kept = dict(states)
-    outputs = all_stateful(right, session, arrays, size, kept, progress)
+    outputs = all_stateful(right, session, inputs, kept, callbacks)
     stateful = {carry.name for carry in session.program.carries if carry.stateful}
     states.update({name: array for name, array in kept.items() if name in stateful})
     return outputs
