@@ -32,8 +32,8 @@ def judged(case: suite.Case) -> bool:
     return case.oracle in ("keras", "rule", "paper") or case.check not in ALONE
 
 
-SMOKE = tuple(case for case in suite.cases("smoke") if judged(case))
-STANDARD = tuple(case for case in suite.cases("standard") if judged(case))
+SMOKE = tuple(case for case in suite.cases("smoke", levels=("forward",)) if judged(case))
+STANDARD = tuple(case for case in suite.cases("standard", levels=("forward",)) if judged(case))
 
 # Families of the standard profile, for faults that the smoke profile does not see.
 FAMILIES = {
