@@ -127,7 +127,7 @@ def test_every_op_loss_optimizer_and_schedule_is_examined() -> None:
     # The others have no gradient, and are in the standard profile.
     flat = {"Causal", "Constant", "OneHot", "Cast", "NotEqual", "Zeros"}
     assert {type(node.op).__name__ for node in nodes} | flat == set(ops.Op.registry)
-    classes = {loss.__name__ for loss in losses.LOSSES.values()}
+    classes = {loss.__name__ for loss in losses.LOSSES.values()} - {"CTC"}  # judged in tests/test_ctc.py
     assert {case.subject[1] for case in SMOKE if case.subject[0] == "loss"} == classes
     named = {name for case in SMOKE if case.subject[0] == "optimizer" for name in [_class(case.subject[1])]}
     assert named == {rule.__name__ for rule in optimizers.OPTIMIZERS.values()}

@@ -40,6 +40,11 @@ def in_training(op: Recurrent, facts: Facts) -> bool:
     return facts.training and not facts.masked and functions <= set(BACK)
 
 
+def gru_in_training(op: Gru, facts: Facts) -> bool:
+    """training, no mask, reset_after, activations of tanh, sigmoid, linear and plain relu"""
+    return op.reset_after and in_training(op, facts)
+
+
 def _swapped(x: Tensor) -> Tensor:
     """(B, T, ...) <-> (T, B, ...)."""
     return tf.transpose(x, (1, 0, 2))
