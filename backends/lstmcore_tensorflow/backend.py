@@ -78,7 +78,7 @@ class TensorflowBackend(Backend):
                 Kernel("while", recurrent.lstm),
             ),
             ops.Gru: (
-                Kernel("while with its backward", trained.gru, trained.gru_in_training),
+                Kernel("while with its backward", trained.gru, trained.in_training),
                 _in_training(recurrent.gru),
                 Kernel("while", recurrent.gru),
             ),

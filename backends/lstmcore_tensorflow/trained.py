@@ -40,11 +40,6 @@ def in_training(op: Recurrent, facts: Facts) -> bool:
     return facts.training and not facts.masked and functions <= set(BACK)
 
 
-def gru_in_training(op: Gru, facts: Facts) -> bool:
-    """training, no mask, reset_after, activations of tanh, sigmoid, linear and plain relu"""
-    return op.reset_after and in_training(op, facts)
-
-
 def _swapped(x: Tensor) -> Tensor:
     """(B, T, ...) <-> (T, B, ...)."""
     return tf.transpose(x, (1, 0, 2))
@@ -63,7 +58,8 @@ def _forward(step: Step, x: Tensor, states: tuple[Tensor, ...], kept: int) -> tu
     """Runs ``step(x_t, *states) -> (kept, states)``: what is kept of each step, units wide, and the last states."""
     count, steps = tf.shape(x)[0], _steps(x)
     shape = tf.TensorShape((None, states[0].shape[1]))
-    arrays = [tf.TensorArray(x.dtype, size=count, element_shape=shape) for _ in range(kept)]
+    # Read by the backward, which runs eagerly too, and then perhaps twice: what was read must stay.
+    arrays = [tf.TensorArray(x.dtype, count, element_shape=shape, clear_after_read=False) for _ in range(kept)]
 
     def body(t: Tensor, arrays: list[Any], states: tuple[Tensor, ...]) -> Any:
         keep, after = step(steps.read(t), *states)

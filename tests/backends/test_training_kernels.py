@@ -18,7 +18,7 @@ BATCH, STEPS, FEATURES, UNITS = 3, 5, 2, 4
 NAMES = {"torch": "loop with its backward", "tensorflow": "while with its backward"}
 OPS = {"torch": (ops.Lstm, ops.Gru), "tensorflow": (ops.Lstm, ops.Gru, ops.SimpleRnn)}
 CASES = [(name, op) for name, own in OPS.items() for op in own]
-FORMS = [(name, op, {}) for name, op in CASES] + [("torch", ops.Gru, {"reset_after": False})]
+FORMS = [(name, op, {}) for name, op in CASES] + [(name, ops.Gru, {"reset_after": False}) for name in OPS]
 
 
 def gates(op: type[ops.Recurrent], *functions: str) -> dict[str, Function]:
@@ -55,13 +55,13 @@ def numbers(program: Program) -> tuple[dict[str, np.ndarray], dict[str, np.ndarr
     return weights, values
 
 
-def run(backend: Backend, choices: tuple[Choice, ...], program: Program, loss: str, dtype: str) -> tuple[Any, Any]:
+def run(
+    backend: Backend, choices: tuple[Choice, ...], program: Program, loss: str, dtype: str, compiled: bool = True
+) -> tuple[Any, Any]:
     weights, values = numbers(program)
-    function = backend.compile(
-        backend.differentiate(program, choices, loss, tuple(weights)),
-        (program.weight_tensors, program.entering_tensors),
-        dtype,
-    )
+    function = backend.differentiate(program, choices, loss, tuple(weights))
+    if compiled:
+        function = backend.compile(function, (program.weight_tensors, program.entering_tensors), dtype)
     given = [{n: backend.tensor(a.astype(dtype)) for n, a in group.items()} for group in (weights, values)]
     outputs, _, gradients = function(*given)
     return tuple({n: backend.numpy(tensor) for n, tensor in group.items()} for group in (outputs, gradients))  # type: ignore[return-value]
@@ -89,6 +89,17 @@ def check(found: Any, exact: Any, limit: float) -> None:
     for name, array in exact.items():
         assert found[name].shape == array.shape
         assert np.abs(found[name] - array).max() <= limit * np.abs(array).max(), name
+
+
+@pytest.mark.parametrize(("name", "op", "options"), FORMS)
+def test_gradients_are_the_same_without_being_compiled(name: str, op: type[ops.Recurrent], options: Any) -> None:
+    program, loss = loss_of(op(UNITS, **options))
+    backend = plugins.get(name)
+    choices = choose(backend, program, "float64", training=True)
+    assert NAMES[name] in {choice.kernel.name for choice in choices} or (name, op) == ("torch", ops.Lstm)
+    (_, graph), (_, eager) = (run(backend, choices, program, loss, "float64", compiled) for compiled in (True, False))
+    for weight, gradient in graph.items():
+        np.testing.assert_allclose(eager[weight], gradient, rtol=0, atol=1e-12 * np.abs(gradient).max())
 
 
 @pytest.mark.parametrize(("name", "op", "form"), FORMS)
