@@ -6,8 +6,9 @@ Keras' clipping, and what is computed from logits instead, make no difference.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -87,6 +88,20 @@ VALUES: Mapping[str, Callable[..., float]] = MappingProxyType(
     }
 )
 
+
+def _ctc(labels: Numbers, steps: Sequence[Numbers]) -> float:
+    """-log of what all spellings of the labels have together; each way to choose a class a step is looked at."""
+    word, total = [label for label in labels if label], 0.0
+    shares = [_shares([math.exp(b) for b in p]) for p in steps]
+    for spelling in itertools.product(range(len(shares[0])), repeat=len(shares)):
+        if [k for k, _ in itertools.groupby(spelling) if k] == word:
+            total += math.prod(p[k] for p, k in zip(shares, spelling, strict=True))
+    return -math.log(total)
+
+
+# Of one sample: value(target, the predictions of the steps that count).
+SEQUENCES: Mapping[str, Callable[..., float]] = MappingProxyType({"CTC": _ctc})
+
 THROUGH: Mapping[str, Callable[[Numbers], Numbers]] = MappingProxyType(
     {
         "": lambda p: p,
@@ -100,18 +115,35 @@ THROUGH: Mapping[str, Callable[[Numbers], Numbers]] = MappingProxyType(
 
 def outputs(case: Case, it: Subject) -> dict[str, Array]:
     """The loss of a case, under the one name that its subject has."""
-    through = THROUGH[case.options.get("through") or ""]
-    value, target, ignored = VALUES[case.subject[1]], it.inputs["target"], case.options.get("ignore_class")
-    weights, mask = it.inputs.get("sample weight"), it.inputs.get("mask")
-    terms: list[tuple[float, float]] = []  # of what counts, (value, weight)
-    for at in np.ndindex(target.shape[:2]):
-        if (mask is not None and not mask[at]) or (ignored is not None and target[at] == ignored):
-            continue
-        v = value(target[at].tolist(), through(it.inputs["prediction"][at].tolist()), case.options)
-        weight = 1.0 if weights is None else float(weights[at[: weights.ndim]])
-        terms.append((v, weight))
+    terms = list((_of_samples if case.subject[1] in SEQUENCES else _of_steps)(case, it))
     total = math.fsum(v * weight for v, weight in terms)
     reduction = case.options.get("reduction", "sum_over_batch_size")
     count = {"sum": 1.0, "sum_over_batch_size": len(terms), "mean_with_sample_weight": math.fsum(w for _, w in terms)}
     (name,) = it.names
     return {name: np.array(total / count[reduction] if count[reduction] else 0.0)}
+
+
+def _of_steps(case: Case, it: Subject) -> Iterator[tuple[float, float]]:
+    """(value, weight) of each sample and step that counts."""
+    through = THROUGH[case.options.get("through") or ""]
+    value, target, ignored = VALUES[case.subject[1]], it.inputs["target"], case.options.get("ignore_class")
+    mask = it.inputs.get("mask")
+    for at in np.ndindex(target.shape[:2]):
+        if (mask is not None and not mask[at]) or (ignored is not None and target[at] == ignored):
+            continue
+        v = value(target[at].tolist(), through(it.inputs["prediction"][at].tolist()), case.options)
+        yield v, _weight(it, at)
+
+
+def _of_samples(case: Case, it: Subject) -> Iterator[tuple[float, float]]:
+    """(value, weight) of each sample; the mask leaves out steps of its sequence."""
+    prediction = it.inputs["prediction"]
+    mask = it.inputs.get("mask", np.ones(prediction.shape[:2], bool))
+    for sample, labels in enumerate(it.inputs["target"].tolist()):
+        steps = prediction[sample][mask[sample]].tolist()
+        yield SEQUENCES[case.subject[1]](labels, steps), _weight(it, (sample,))
+
+
+def _weight(it: Subject, at: tuple[int, ...]) -> float:
+    weights = it.inputs.get("sample weight")
+    return 1.0 if weights is None else float(weights[at[: weights.ndim]])

@@ -33,6 +33,15 @@ def _classes(source: Stream, shape: tuple[int, ...]) -> Array:
     return found
 
 
+def _labels(source: Stream, shape: tuple[int, ...]) -> Array:
+    """(B, 2), in turn: the same label twice, two that differ, and one with a 0 before it."""
+    batch, _, classes = shape
+    first = (source.uniform((batch,)) * (classes - 1)).astype(np.int32)
+    turn = np.arange(batch) % 3
+    second = (first + (turn == 1)) % (classes - 1)
+    return np.stack([np.where(turn == 2, 0, 1 + first), 1 + second], axis=1).astype(np.int32)
+
+
 def _distribution(source: Stream, shape: tuple[int, ...]) -> Array:
     shares = 0.1 + source.uniform(shape)
     share: Array = shares / shares.sum(-1, keepdims=True)
@@ -53,6 +62,7 @@ TARGETS: Mapping[str, Callable[[Stream, tuple[int, ...]], Array]] = MappingProxy
         "BinaryCrossentropy": _bits,
         "CategoricalCrossentropy": _distribution,
         "CategoricalHinge": _one_hot,
+        "CTC": _labels,
         "Hinge": _bits,
         "SquaredHinge": lambda source, shape: 2 * _bits(source, shape) - 1,
         "KLDivergence": _distribution,

@@ -14,6 +14,7 @@ from rewriting import Plant, attribute, method
 from lstmcore import losses, ops, sweep
 from lstmcore.formulas import Term
 from lstmcore.losses import base as losses_base
+from lstmcore.losses import ctc
 from lstmcore.optimizers import base as optimizers_base
 from lstmcore.optimizers import clipping, rules, schedules
 from lstmcore.random import Stream
@@ -80,6 +81,12 @@ LOSSES: dict[str, Plant] = {
         "MeanSquaredLogarithmicError",
         lambda right, t, p: (t.maximum(1e-7).unary("log") - p.maximum(1e-7).unary("log")).unary("square").mean(),
     ),
+    "ctc: equal labels need no blank between": method(ctc, "_skips", lambda right, states: right(states) * 0.0),
+    "ctc: no blank at the end": method(
+        ctc, "_used", lambda right, rows: right(rows).apply(ops.Pad(1, 0, 1)).apply(ops.Slice(1, 1))
+    ),
+    "ctc: labels where they stand": method(ctc, "_packed", lambda right, labels, p, n: labels.apply(ops.OneHot(n), p)),
+    "ctc: masked steps are heard": method(ctc.CTC, "_of_steps", lambda right, *given: right(*given[:-1], None)),
     "huber: delta is 1": with_options("Huber", delta=1.0),
     "huber: squared everywhere": formula("Huber", lambda right, t, p: 0.5 * (t - p).unary("square").mean()),
     "log_cosh: log 2 is kept": formula("LogCosh", lambda right, t, p: right() + math.log(2)),
