@@ -7,19 +7,20 @@ import re
 HEAD = 512
 """How many of its first bytes are enough."""
 
-_FOREIGN = "This version reads only its own files: read the arrays there, and give them to model.set_weights."
+_IMPORT = "Give it to lc.import_model."
+_FOREIGN = "Read its arrays where it was written, and give them to model.set_weights."
 _ZIP = rb"PK\x03\x04.{26}"
 
 # the first that matches
 _LOOKS: tuple[tuple[str, bytes, str, str], ...] = (
-    ("hdf5", rb"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes .h5", _FOREIGN),
-    ("keras", _ZIP + rb"(metadata|config)\.json", "a .keras archive", _FOREIGN),
+    ("hdf5", rb"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes .h5", _IMPORT),
+    ("keras", _ZIP + rb"(metadata|config)\.json", "a .keras archive", _IMPORT),
     ("pt", _ZIP + rb"[^/]+/(data\.pkl|\.format_version|byteorder)", "a PyTorch archive", _FOREIGN),
     ("npz", _ZIP + rb"[^/]+\.npy", "a NumPy .npz archive", _FOREIGN),
     ("zip", rb"PK[\x03\x05\x07]", "a zip archive", _FOREIGN),
     ("npy", rb"\x93NUMPY", "a NumPy .npy file", _FOREIGN),
     ("pickle", rb"\x80[\x02-\x05]", "a Python pickle, as older PyTorch versions write", _FOREIGN),
-    ("onnx", rb"\x08[\x01-\x20][\x12\x1a\x22\x2a\x32\x3a\x42]", "an ONNX model", _FOREIGN),
+    ("onnx", rb"\x08[\x01-\x20][\x12\x1a\x22\x2a\x32\x3a\x42]", "an ONNX model", _IMPORT),
     ("gzip", rb"\x1f\x8b", "a gzip file", "Unpack it first."),
     ("gguf", rb"GGUF", "a GGUF file", "lstmcore does not read those."),
     ("tflite", rb".{4}TFL3", "a TensorFlow Lite model", "lstmcore does not read those."),

@@ -10,11 +10,15 @@ from lstmcore.errors import FileError
 from lstmcore.storage.atomic import PathLike, kind
 
 
-def open_regular(path: PathLike) -> io.FileIO:
-    """Opens a regular file, unbuffered. FileError for a directory, a pipe or a device; OSError as ``open``."""
+def open_regular(path: PathLike, directory: int | None = None) -> io.FileIO:
+    """Opens a regular file, unbuffered. FileError for a directory, a pipe or a device; OSError as ``open``.
+
+    With the descriptor of a ``directory``, the path is a name in there, and a symbolic link is not followed.
+    """
     # without O_NONBLOCK, a pipe would wait for a writer for ever
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-    descriptor = os.open(path, flags)
+    flags |= 0 if directory is None else os.O_NOFOLLOW
+    descriptor = os.open(path, flags, dir_fd=directory)
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)

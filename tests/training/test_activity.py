@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_judge import BACKENDS, Case, Outcome, agree, judge, sgd, train
+from keras_judge import BACKENDS, Case, Outcome, agree, sgd, train
 
 from lstmcore import layers
 from lstmcore.errors import SpecError
@@ -122,11 +122,6 @@ CASES = {
     "attention_gated": Case(attention, [X], [Y5], {"use_gate": True, "use_bias": False}),
     "layer": Case(layer, [X], [Y]),
 }
-
-
-@pytest.fixture(scope="module")
-def keras(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    return judge(CASES, tmp_path_factory.mktemp("keras"))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

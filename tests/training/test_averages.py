@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_judge import BACKENDS, Case, Outcome, agree, judge, model_of, sgd, train
+from keras_judge import BACKENDS, Case, Outcome, agree, model_of, sgd, train
 
 from lstmcore.runtime.trainer import Trainer
 
@@ -47,11 +47,6 @@ CASES = {
         fit=EPOCHS,
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def keras(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    return judge(CASES, tmp_path_factory.mktemp("keras"))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

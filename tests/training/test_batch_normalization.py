@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_judge import BACKENDS, Case, Outcome, agree, judge, train
+from keras_judge import BACKENDS, Case, Outcome, agree, train
 
 RNG = np.random.default_rng(11)
 X2, X3, X4 = RNG.normal(size=(6, 3)) + 1, 2 * RNG.normal(size=(6, 5, 3)) + 1, RNG.normal(size=(6, 4, 5, 3)) - 1
@@ -118,11 +118,6 @@ CASES = {
     "apart_in_apart": Case(apart_in_apart, [X4], [Y1]),
     "fit": Case(recurrent, [X3], [Y1], fit={"epochs": 3, "batch_size": 4}),
 }
-
-
-@pytest.fixture(scope="module")
-def keras(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    return judge(CASES, tmp_path_factory.mktemp("keras"))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_judge import BACKENDS, Case, Outcome, agree, judge, sgd, train
+from keras_judge import BACKENDS, Case, Outcome, agree, sgd, train
 
 from lstmcore import constraints, plugins
 from lstmcore.errors import SpecError
@@ -80,11 +80,6 @@ CASES = {
     ),
     "fit": Case(every_layer, [IDS], [Y], {"constraint": "unit_norm"}, fit={"epochs": 3, "batch_size": 4}),
 }
-
-
-@pytest.fixture(scope="module")
-def keras(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    return judge(CASES, tmp_path_factory.mktemp("keras"))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

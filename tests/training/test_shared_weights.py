@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_judge import BACKENDS, Case, Outcome, agree, judge, model_of, sgd, train
+from keras_judge import BACKENDS, Case, Outcome, agree, model_of, sgd, train
 
 RNG = np.random.default_rng(19)
 X, Y, Y5 = RNG.normal(size=(6, 5, 3)), RNG.normal(size=(6, 2)), RNG.normal(size=(6, 5, 2))
@@ -63,11 +63,6 @@ CASES = {
     "frozen_in_one": Case(frozen_in_one, [X], [Y5]),
     "fit": Case(beside, [X], [Y5], fit={"epochs": 3, "batch_size": 4}),
 }
-
-
-@pytest.fixture(scope="module")
-def keras(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    return judge(CASES, tmp_path_factory.mktemp("keras"))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 
 from lstmcore.errors import (
     DamagedFileError,
-    FileError,
     FileVersionError,
     ForeignFileError,
     UnsafeFileError,
@@ -28,8 +26,9 @@ from lstmcore.errors import (
 )
 from lstmcore.interop.onnx import wire
 from lstmcore.interop.onnx.library import onnx
-from lstmcore.storage.atomic import PathLike, kind
+from lstmcore.storage.atomic import PathLike
 from lstmcore.storage.container import is_text
+from lstmcore.storage.opening import open_regular
 
 Array = NDArray[Any]
 LARGEST = (1 << 31) - 1
@@ -88,7 +87,7 @@ def load(path: PathLike) -> Loaded:
 
 
 def _bytes(path: PathLike, name: str) -> bytes:
-    with _open_regular(path, name) as file:
+    with io.BufferedReader(open_regular(path)) as file:
         size = os.fstat(file.fileno()).st_size
         if size > LARGEST:
             raise UnsafeFileError(f"{name} has {size} bytes; an ONNX file has at most {LARGEST}")
@@ -98,17 +97,6 @@ def _bytes(path: PathLike, name: str) -> bytes:
     if not data:
         raise DamagedFileError(f"{name} is empty")
     return data
-
-
-def _open_regular(path: PathLike, name: str, dir_fd: int | None = None) -> io.BufferedReader:
-    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-    flags |= 0 if dir_fd is None else os.O_NOFOLLOW
-    descriptor = os.open(path, flags, dir_fd=dir_fd)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        raise FileError(f"{name} is not a file but {kind(mode)}; give the path of an ONNX file")
-    return open(descriptor, "rb")
 
 
 def _opset(model: Any, name: str) -> int:
@@ -250,7 +238,7 @@ def _open_below(folder: str, parts: tuple[str, ...], where: str) -> io.BufferedR
             inner = os.open(part, flags, dir_fd=at)
             os.close(at)
             at = inner
-        return _open_regular(parts[-1], parts[-1], at)
+        return io.BufferedReader(open_regular(parts[-1], at))
     except OSError as error:
         told = f"{where} is said to lie in {'/'.join(parts)!r}"
         raise UnsafeFileError(f"{told}, which is no file in the folder of the model: {error.strerror}") from None
