@@ -265,7 +265,7 @@ class Fit:
 def train_on_batch(model: TrainableModel, training: Training, batch: Batch, backend: BackendName) -> Logs:
     """One step; the scores of the batch before it."""
     scores = training.scores(model)
-    feed = Feed(_One(batch), None)
+    feed = Feed(Arrays(batch, batch.size), None)
     feed.position = training.position  # which one more step does not change
     fit = Fit(model, training, feed, CallbackList([], model, {}), backend)
     try:
@@ -273,20 +273,6 @@ def train_on_batch(model: TrainableModel, training: Training, batch: Batch, back
     finally:
         fit._keep()
     return scores.logs()
-
-
-class _One:
-    """A single batch as a source."""
-
-    replays = True
-    endless = False
-    batches: int | None = 1
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-
-    def passing(self, number: int, skip: int, limit: int | None) -> Any:
-        return iter([self.batch])
 
 
 def evaluate(

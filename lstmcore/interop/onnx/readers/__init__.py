@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lstmcore.interop.onnx.readers import constants, convolution, elements, linear, normalize, recurrent, reduce, shape
+from lstmcore.interop.onnx.readers import (
+    constants,
+    convolution,
+    elements,
+    linear,
+    normalize,
+    padding,
+    parts,
+    recurrent,
+    reduce,
+    shape,
+)
 from lstmcore.interop.onnx.values import Given
 
 Read = Callable[[Any, Any], tuple[Given, ...]]
@@ -15,6 +26,8 @@ READERS: Mapping[str, Read] = MappingProxyType(
     {
         **elements.TABLE,
         **shape.TABLE,
+        **parts.TABLE,
+        **padding.TABLE,
         **constants.TABLE,
         **linear.TABLE,
         **normalize.TABLE,

@@ -103,7 +103,7 @@ def expand(r: Reader, call: Call) -> tuple[Given, ...]:
         raise SpecError("known numbers are repeated along an open axis")
     if isinstance(x, Filled):
         return (Filled(x.number, tuple(lengths)),)
-    from lstmcore.interop.onnx.readers.shape import repeated
+    from lstmcore.interop.onnx.readers.padding import repeated
 
     return (repeated(r, x, lengths),)
 
