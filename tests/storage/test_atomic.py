@@ -81,13 +81,17 @@ def test_a_directory_that_is_none(path: Path, where: str, error: type[OSError]) 
         replace(path.parent / where)
 
 
-def test_a_directory_without_permission(path: Path) -> None:
-    """In another process, which gives up root where it has it."""
+def test_a_directory_without_permission(anybodys: Path) -> None:
+    """In another process, which gives up root where it has it, and may read the file, but not write beside it."""
     code = (
         "import os, sys; from lstmcore.storage.atomic import replacing\n"
         "os.geteuid() or os.setuid(65534)\n"
+        "assert open(sys.argv[1], 'rb').read() == b'old'\n"
         "with replacing(sys.argv[1]) as file: file.write(b'new')"
     )
+    path = anybodys / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o666)
     path.parent.chmod(0o555)
     try:
         command = [sys.executable, "-c", code, str(path)]

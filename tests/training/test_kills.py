@@ -6,11 +6,7 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -169,14 +165,6 @@ def test_a_full_disk(tmp_path: Path) -> None:
     for told in (first, second):
         assert "File too large; nothing was written, and what was there before is unchanged" in told
         assert "checkpoint.safetensors" in told
-
-
-@pytest.fixture
-def anybodys() -> Iterator[Path]:
-    """A directory that every user may enter; pytest's own are root's."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        yield Path(folder)
 
 
 NO_PERMISSION = """
