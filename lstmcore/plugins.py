@@ -24,10 +24,11 @@ import pluggy
 from lstmcore import hookspecs
 from lstmcore.contract import API_VERSION, Backend, capabilities
 from lstmcore.errors import BrokenBackendError, MissingBackendError, UnknownBackendError, near
-from lstmcore.hookspecs import BackendPlugin
+from lstmcore.hookspecs import BackendPlugin, Format, Judge
 
 GROUP = "lstmcore.backends"
 REFERENCE_GROUP = "lstmcore.reference"
+FORMATS_GROUP = "lstmcore.formats"
 ENVIRONMENT = "LSTMCORE_BACKEND"
 
 Status = Literal["available", "missing", "broken"]
@@ -99,12 +100,8 @@ def reference() -> str:
 def _read(entry: metadata.EntryPoint) -> BackendPlugin:
     """Imports one plugin module, alone, and asks it who it is. BrokenBackendError says what is wrong."""
     where = f"backend {entry.name!r} (plugin {entry.value!r} of distribution {_owner(entry)!r})"
-    manager = pluggy.PluginManager("lstmcore")
-    manager.add_hookspecs(hookspecs.Hooks)
     try:
-        manager.register(entry.load(), name=entry.name)
-        manager.check_pending()
-        answers = manager.hook.lstmcore_backend()
+        answers = _hooks(entry).lstmcore_backend()
     except (Exception, SystemExit) as error:  # a plugin may fail in any way; it must not take others along
         raise BrokenBackendError(f"{where} does not load: {type(error).__name__}: {error}") from error
     if len(answers) != 1 or not isinstance(answers[0], BackendPlugin):
@@ -122,7 +119,44 @@ def _read(entry: metadata.EntryPoint) -> BackendPlugin:
     return plugin
 
 
-def _missing(plugin: BackendPlugin) -> tuple[str, ...]:
+def _hooks(entry: metadata.EntryPoint) -> Any:
+    """The hooks that one plugin module implements, called alone."""
+    manager = pluggy.PluginManager("lstmcore")
+    manager.add_hookspecs(hookspecs.Hooks)
+    manager.register(entry.load(), name=entry.name)
+    manager.check_pending()
+    return manager.hook
+
+
+@dataclass(frozen=True)
+class Files:
+    """What plugins add for files: formats, engines that run them, and which plugins do not load, with the reason."""
+
+    formats: tuple[Format, ...]
+    judges: tuple[Judge, ...]
+    broken: tuple[str, ...]
+
+
+def files() -> Files:
+    """The formats and judges of all plugins, in order of their names; imports no framework."""
+    formats: list[Format] = []
+    judges: list[Judge] = []
+    broken: list[str] = []
+    for entry in _entry_points(FORMATS_GROUP):
+        try:
+            hooks = _hooks(entry)
+            new = [row for rows in hooks.lstmcore_formats() for row in rows]
+            engines = [row for rows in hooks.lstmcore_judges() for row in rows]
+        except (Exception, SystemExit) as error:  # as in _read
+            broken.append(f"formats of {entry.value!r} ({_owner(entry)}): {type(error).__name__}: {error}")
+            continue
+        formats += new
+        judges += engines
+    return Files(tuple(formats), tuple(judges), tuple(broken))
+
+
+def lacks(plugin: BackendPlugin | Judge) -> tuple[str, ...]:
+    """The modules that it needs and that are not installed."""
     return tuple(module for module in plugin.requires if importlib.util.find_spec(module) is None)
 
 
@@ -144,7 +178,7 @@ def _info(entry: metadata.EntryPoint, holder: metadata.EntryPoint) -> BackendInf
         plugin = _read(entry)
     except BrokenBackendError as error:
         return BackendInfo(entry.name, "", "broken", str(error), distribution=_owner(entry))
-    missing = _missing(plugin)
+    missing = lacks(plugin)
     if missing:
         reason = f"needs {' and '.join(missing)}, which is not installed"
         return BackendInfo(entry.name, "", "missing", reason, plugin.install, _owner(entry))
@@ -178,7 +212,7 @@ def _load(name: str) -> type[Backend]:
     if entry is None:
         raise UnknownBackendError(f"unknown backend {name!r}.{near(name, names())}")
     plugin = _read(entry)
-    missing = _missing(plugin)
+    missing = lacks(plugin)
     if missing:
         raise MissingBackendError(
             f"backend {name!r} needs {' and '.join(missing)}, which is not installed. Add it: {plugin.install}"

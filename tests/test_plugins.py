@@ -46,14 +46,14 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.syspath_prepend(str(tmp_path))
     modules: list[str] = []
 
-    def put(name: str, source: str, module: str = "", distribution: str = "") -> None:
+    def put(name: str, source: str, module: str = "", distribution: str = "", group: str = plugins.GROUP) -> None:
         module = module or f"plugin_{name}"
         modules.append(module)
         (tmp_path / f"{module}.py").write_text(source)
         info = tmp_path / f"{distribution or module}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution or module}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[lstmcore.backends]\n{name} = {module}\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}\n")
 
     yield put
     for module in modules:
@@ -258,3 +258,43 @@ def test_an_op_without_a_kernel_is_refused_by_name() -> None:
     model = Sequential([Input((3, 2)), LSTM(4), Dense(2)])
     with pytest.raises(UnsupportedOp, match=r"'poorer' cannot run Lstm\(units=4\) \(node 'lstm'\).*no kernel for Lstm"):
         model.predict(np.ones((1, 3, 2), np.float32), backend=poorer())
+
+
+FORMATS = """
+from lstmcore.hookspecs import Format, Judge, hookimpl
+
+@hookimpl
+def lstmcore_formats():
+    return [Format("notes", (".notes",), reads="{name}:reads", writes="{name}:writes")]
+
+@hookimpl
+def lstmcore_judges():
+    return [Judge("notes", "a reader", "{name}:runs", requires=("no_such_module",))]
+
+def reads(path, weights, spec, tone=None):
+    from lstmcore.models import model_from_json
+    assert tone == "loud"
+    return model_from_json(path.read_text())
+
+def writes(model, path):
+    path.write_text(model.to_json())
+"""
+
+
+def test_a_plugin_adds_a_format_and_its_judge(install: Install, tmp_path: Path) -> None:
+    install("notes", FORMATS.replace("{name}", "plugin_notes"), group=plugins.FORMATS_GROUP)
+    model = Sequential([Input((None, 2)), LSTM(3)])
+    lc.export_model(model, tmp_path / "m.notes")
+    assert lc.import_model(tmp_path / "m.notes", tone="loud").to_json() == model.to_json()
+    (judge,) = [row for row in plugins.files().judges if row.format == "notes"]
+    assert plugins.lacks(judge) == ("no_such_module",)
+
+
+def test_a_plugin_of_formats_that_raises_harms_no_other(install: Install, tmp_path: Path) -> None:
+    before = plugins.files()
+    install("hurt", "raise RuntimeError('ouch')", group=plugins.FORMATS_GROUP)
+    found = plugins.files()
+    assert found.formats == before.formats
+    assert "ouch" in found.broken[0]
+    assert "plugin_hurt" in found.broken[0]
+    lc.export_model(Sequential([Input((None, 2)), LSTM(3)]), tmp_path / "m.onnx")

@@ -1,38 +1,34 @@
-"""The formats that models come in: how each is recognised, and what reads it.
+"""The formats that models come in: how each is recognised, what reads and writes it, and which engine judges it.
 
-A new format is a row. Modules that read and write one are imported when it is needed.
+A new format is a row, here or in a plugin (`hookspecs.Format`). Modules that read and write one are imported when it
+is needed.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lstmcore.errors import DamagedFileError, FileError, ForeignFileError, LstmcoreError, UnsupportedFileError, near
+from lstmcore import plugins
+from lstmcore.errors import (
+    DamagedFileError,
+    FileError,
+    ForeignFileError,
+    LstmcoreError,
+    SpecError,
+    UnsupportedFileError,
+    near,
+)
+from lstmcore.hookspecs import Format, Judge
 from lstmcore.storage.atomic import PathLike
 from lstmcore.storage.magic import HEAD, kind_of, looks_like
 from lstmcore.storage.opening import open_regular
 
 if TYPE_CHECKING:
     from lstmcore.models.base import BaseModel
-
-
-@dataclass(frozen=True)
-class Format:
-    """One format. ``reads(path, weights, spec)`` gives the model, ``writes(model, path)`` makes the file.
-
-    Both are named as ``"module:function"``. ``kinds`` are what `storage.magic` calls its content; a file is told by
-    them first, and by its suffix where its content could be several.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    kinds: tuple[str, ...]
-    reads: str | None = None
-    writes: str | None = None
 
 
 FORMATS: tuple[Format, ...] = (
@@ -48,9 +44,29 @@ FORMATS: tuple[Format, ...] = (
     ),
 )
 
+JUDGES: tuple[Judge, ...] = (
+    Judge(
+        "onnx",
+        "ONNX Runtime",
+        "lstmcore.interop.onnx.verify:run",
+        requires=("onnxruntime",),
+        install="pip install 'lstmcore[onnx]'",
+    ),
+)
+
+
+def formats() -> tuple[Format, ...]:
+    """All formats: those known here, then those of plugins."""
+    return FORMATS + plugins.files().formats
+
+
+def judges() -> tuple[Judge, ...]:
+    """The engines that run files themselves, installed or not: `plugins.lacks` tells."""
+    return JUDGES + plugins.files().judges
+
 
 def import_model(
-    path: PathLike, weights: PathLike | None = None, format: str | None = None, spec: Any = None
+    path: PathLike, weights: PathLike | None = None, format: str | None = None, spec: Any = None, **options: Any
 ) -> BaseModel:
     """The model in a file of another program, with its weights; nothing in the file is run.
 
@@ -65,6 +81,7 @@ def import_model(
         weights: where ``path`` holds the architecture alone: the file with the weights.
         format: its name, such as "keras" or "hdf5"; otherwise told from the content, then from the suffix.
         spec: where ``path`` holds weights alone: the model they are for. A model is given the weights and returned.
+        options: the format's own.
 
     Raises:
         FileError: every file that cannot be imported; its subclasses say whether it is damaged, unsafe, of another
@@ -76,9 +93,9 @@ def import_model(
     row = _row(path, name, format)
     if row.reads is None:
         raise UnsupportedFileError(f"{name}: {row.name} files are written, not read.")
-    reader = _function(row.reads)
+    reader = _taking(row, function(row.reads), options)
     try:
-        model: BaseModel = reader(path, weights, spec)
+        model: BaseModel = reader(path, weights, spec, **options)
     except FileError:
         raise
     except LstmcoreError as error:
@@ -103,14 +120,14 @@ def export_model(model: BaseModel, path: PathLike, format: str | None = None, **
         ImportError: what writes this format is not installed; the message says how to install it.
     """
     name = os.path.basename(os.fspath(path))
-    written = {row.name: row for row in FORMATS if row.writes is not None}
+    written = {row.name: row for row in formats() if row.writes is not None}
     if format is not None and format not in written:
         raise UnsupportedFileError(f"no format {format!r} is written.{near(format, written)}")
     found = [row for row in written.values() if row.name == format or name.lower().endswith(row.suffixes)]
     if not found:
         suffixes = ", ".join(suffix for row in written.values() for suffix in row.suffixes)
         raise UnsupportedFileError(f"{name}: no format with this suffix is written; expected one of {suffixes}.")
-    _function(str(found[0].writes))(model, path, **options)
+    _taking(found[0], function(str(found[0].writes)), options)(model, path, **options)
 
 
 def read_onnx(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
@@ -123,15 +140,26 @@ def read_onnx(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
     return read(path)
 
 
-def _function(place: str) -> Callable[..., Any]:
+def function(place: str) -> Callable[..., Any]:
+    """The function that a row names."""
     module, _, name = place.partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return function
 
 
+def _taking(row: Format, called: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function itself; SpecError where it has no such option."""
+    known = set(inspect.signature(called).parameters) - {"path", "weights", "spec", "model"}
+    for name in options:
+        if name not in known:
+            raise SpecError(f"{row.name} files have no option {name!r}.{near(name, known)}")
+    return called
+
+
 def _row(path: PathLike, name: str, format: str | None) -> Format:
     """The row of a file: that asked for, or that of its content, or of its suffix."""
-    named = {row.name: row for row in FORMATS}
+    known = formats()
+    named = {row.name: row for row in known}
     if format is not None:
         if format not in named:
             raise UnsupportedFileError(f"no format is called {format!r}.{near(format, named)}")
@@ -141,8 +169,9 @@ def _row(path: PathLike, name: str, format: str | None) -> Format:
     if not head:
         raise DamagedFileError(f"{name} is empty.")
     kind = kind_of(head)
-    found = [row for row in FORMATS if kind in row.kinds]
-    by_suffix = [row for row in found or FORMATS if name.lower().endswith(row.suffixes)]
+    found = [row for row in known if kind in row.kinds]
+    telling = [row for row in known if row in found or not row.kinds] if found else known
+    by_suffix = [row for row in telling if name.lower().endswith(row.suffixes)]
     if (kind is None or found) and (by_suffix or found):
         return (by_suffix or found)[0]
     looks = looks_like(head)

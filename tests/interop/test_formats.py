@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
-from lstmcore.errors import FileError, UnsupportedFileError
+from lstmcore.errors import FileError, SpecError, UnsupportedFileError
 from lstmcore.layers import LSTM, Dense, Input
 from lstmcore.models import Sequential
 
@@ -36,6 +36,10 @@ def test_what_is_not_written_or_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedFileError, match="'onx'"):
         lc.export_model(model(), tmp_path / "m.onnx", format="onx")
     lc.export_model(model(), tmp_path / "m.onnx")
+    with pytest.raises(SpecError, match="onnx files have no option 'streming'"):
+        lc.export_model(model(), tmp_path / "m.onnx", streming=True)
+    with pytest.raises(SpecError, match="onnx files have no option 'streaming'"):
+        lc.import_model(tmp_path / "m.onnx", streaming=True)
     with pytest.raises(UnsupportedFileError, match="spec= is given"):
         lc.import_model(tmp_path / "m.onnx", spec=model())
     (tmp_path / "m.xyz").write_bytes(b"\x00\x01\x02\x03" * 9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,15 +48,22 @@ def verify(path: PathLike) -> Verification:
     if "lstmcore.vectors" not in loaded.metadata:
         raise ForeignFileError(f"{loaded.name} carries no test vectors: lstmcore did not write it")
     session = engine.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
-    types = {entry.name: _DTYPES[entry.type] for entry in session.get_inputs() if entry.type in _DTYPES}
-
-    def run(inputs: Mapping[str, Any]) -> dict[str, Any]:
-        names = [entry.name for entry in session.get_outputs()]
-        cast = {name: array.astype(types.get(name, array.dtype)) for name, array in inputs.items()}
-        return dict(zip(names, session.run(names, cast), strict=True))
-
-    worst, limit = vectors.check(loaded.metadata["lstmcore.vectors"], run, loaded.name)
+    worst, limit = vectors.check(loaded.metadata["lstmcore.vectors"], lambda given: _run(session, given), loaded.name)
     return Verification(loaded.name, f"{engine.__name__} {engine.__version__}", worst, limit)
+
+
+def run(path: PathLike, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The outputs of a file on ONNX Runtime, of inputs in the file's order; see `hookspecs.Judge`."""
+    session = onnxruntime().InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+    return list(_run(session, dict(zip(names, inputs, strict=True))).values()), {}
+
+
+def _run(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    types = {entry.name: _DTYPES[entry.type] for entry in session.get_inputs() if entry.type in _DTYPES}
+    names = [entry.name for entry in session.get_outputs()]
+    cast = {name: array.astype(types.get(name, array.dtype)) for name, array in inputs.items()}
+    return dict(zip(names, session.run(names, cast), strict=True))
 
 
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(int32)": "int32", "tensor(bool)": "bool"}
