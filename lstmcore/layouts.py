@@ -42,6 +42,10 @@ _ONNX = MappingProxyType(
     }
 )
 
+_PYTORCH = MappingProxyType(
+    {"kernel": "(gate unit) input", "recurrent_kernel": "(gate unit) state", "bias": "part (gate unit)"}
+)
+
 LAYOUTS: Mapping[str, Mapping[type[Recurrent], Row]] = MappingProxyType(
     {
         "onnx": MappingProxyType(
@@ -49,6 +53,13 @@ LAYOUTS: Mapping[str, Mapping[type[Recurrent], Row]] = MappingProxyType(
                 ops.Lstm: Row("iofc", _ONNX, parts=2),
                 ops.Gru: Row("zrh", _ONNX, parts=2),
                 ops.SimpleRnn: Row("h", _ONNX, parts=2),
+            }
+        ),
+        "pytorch": MappingProxyType(
+            {
+                ops.Lstm: Row("ifco", _PYTORCH, parts=2),
+                ops.Gru: Row("rzh", _PYTORCH, parts=2),
+                ops.SimpleRnn: Row("h", _PYTORCH, parts=2),
             }
         ),
     }

@@ -51,3 +51,23 @@ def test_the_sign_of_zero_stays() -> None:
     bias = np.array([-0.0, 1.0])
     there = layouts.to_foreign("onnx", op, "bias", bias)
     assert layouts.from_foreign("onnx", op, "bias", there).tobytes() == bias.tobytes()
+
+
+def test_pytorch_has_two_biases_and_the_gates_of_a_gru_in_the_order_r_z_n() -> None:
+    lstm, gru = ops.Lstm(U), ops.Gru(U)
+    kernel = np.repeat(np.arange(4.0), U)[None].repeat(I, 0)  # i 0, f 1, c 2, o 3
+    there = layouts.to_foreign("pytorch", lstm, "kernel", kernel)
+    assert there.shape == (4 * U, I)
+    np.testing.assert_array_equal(there[::U, 0], [0, 1, 2, 3])
+    bias = np.arange(2.0 * 3 * U).reshape(2, 3 * U)  # z 0 1, r 2 3, h 4 5; then the same of the second
+    np.testing.assert_array_equal(
+        layouts.to_foreign("pytorch", gru, "bias", bias), [[2, 3, 0, 1, 4, 5], [8, 9, 6, 7, 10, 11]]
+    )
+
+
+@pytest.mark.parametrize("form", LAYOUTS)
+def test_reset_before_with_two_biases_that_differ_gets_their_sum(form: str) -> None:
+    op = ops.Gru(U, reset_after=False)
+    first, second = np.arange(6.0), np.arange(6.0) * 10 + 1
+    there = layouts.to_foreign(form, ops.Gru(U), "bias", np.stack([first, second]))
+    np.testing.assert_array_equal(layouts.from_foreign(form, op, "bias", there), first + second)
