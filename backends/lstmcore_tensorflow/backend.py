@@ -15,6 +15,7 @@ from lstmcore.contract import Backend, Choice, Kernel
 from lstmcore.ops import Op
 from lstmcore.program import Program, interpret
 from lstmcore_tensorflow import linear, normalize, pointwise, recurrent, reduce, shape, trained, values
+from lstmcore_tensorflow.loops import Unrolled
 
 Tensor = Any
 
@@ -22,6 +23,15 @@ Tensor = Any
 def _in_training(run: Callable[..., Any]) -> Kernel:
     """A row for training: the loop that has the faster gradient."""
     return Kernel("while over an array", partial(run, reader=recurrent.unstacked), recurrent.training)
+
+
+def _with_backward(run: Callable[..., Any]) -> tuple[Kernel, ...]:
+    """Rows for training that have a backward by hand, the fastest first."""
+    return (
+        Kernel("unrolled in halves with its backward", partial(run, loop=Unrolled(parts=2)), trained.in_parts),
+        Kernel("unrolled with its backward", partial(run, loop=Unrolled()), trained.unrolled),
+        Kernel("while with its backward", run, trained.in_training),
+    )
 
 
 class TensorflowBackend(Backend):
@@ -73,17 +83,17 @@ class TensorflowBackend(Backend):
             ops.BatchNormalize: (Kernel("pointwise", normalize.batch_normalize),),
             ops.LayerNormalize: (Kernel("reduce", normalize.layer_normalize),),
             ops.Lstm: (
-                Kernel("while with its backward", trained.lstm, trained.in_training),
+                *_with_backward(trained.lstm),
                 _in_training(recurrent.lstm),
                 Kernel("while", recurrent.lstm),
             ),
             ops.Gru: (
-                Kernel("while with its backward", trained.gru, trained.in_training),
+                *_with_backward(trained.gru),
                 _in_training(recurrent.gru),
                 Kernel("while", recurrent.gru),
             ),
             ops.SimpleRnn: (
-                Kernel("while with its backward", trained.simple_rnn, trained.in_training),
+                *_with_backward(trained.simple_rnn),
                 _in_training(recurrent.simple_rnn),
                 Kernel("while", recurrent.simple_rnn),
             ),

@@ -3,12 +3,13 @@
 TensorFlow adds to the gradients of the weights at each step. Here the backward loop only makes the gradients of what
 the gates are made of; those of the weights are one product each, after it. Unlike elsewhere each step projects its own
 input, and keeps each gate by itself: tensors of all steps at once are slower here than a few more small ones.
-Time comes first inside.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -18,10 +19,10 @@ from lstmcore.activations import Function
 from lstmcore.contract import Facts
 from lstmcore.ops import Gru, Lstm, Recurrent, SimpleRnn
 from lstmcore_tensorflow.functions import apply
+from lstmcore_tensorflow.loops import WHILE, Loop, swapped
 
 Tensor = Any
 Weights = Mapping[str, Tensor]
-Step = Callable[..., Any]
 
 # The gradient of x from y = function(x) and the gradient of y.
 BACK: Mapping[Function, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
@@ -34,54 +35,33 @@ BACK: Mapping[Function, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
 )
 
 
+STEPS = 32  # written out, an LSTM takes some 15 ms a step and part to trace
+
+
 def in_training(op: Recurrent, facts: Facts) -> bool:
     """training, no mask, activations of tanh, sigmoid, linear and plain relu"""
     functions = {op.activation, getattr(op, "recurrent_activation", op.activation)}
     return facts.training and not facts.masked and functions <= set(BACK)
 
 
-def _swapped(x: Tensor) -> Tensor:
-    """(B, T, ...) <-> (T, B, ...)."""
-    return tf.transpose(x, (1, 0, 2))
+def unrolled(op: Recurrent, facts: Facts) -> bool:
+    """training, no mask, activations of tanh, sigmoid, linear and plain relu, a known number of at most 32 steps"""
+    x = facts.inputs[0]
+    return in_training(op, facts) and x is not None and 0 < (x.shape[1] or 0) <= STEPS
+
+
+def in_parts(op: Recurrent, facts: Facts) -> bool:
+    """training on several CPUs, no mask, activations of tanh, sigmoid, linear and plain relu, at most 32 steps"""
+    return unrolled(op, facts) and facts.device == "cpu" and _threads() > 1
+
+
+def _threads() -> int:
+    """How many ops TensorFlow runs at once."""
+    return tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
 
 
 def _rows(x: Tensor) -> Tensor:
     return tf.reshape(x, (-1, x.shape[-1]))
-
-
-def _steps(x: Tensor) -> Any:
-    """x (T, B, ...) to be read step by step."""
-    return tf.TensorArray(x.dtype, size=tf.shape(x)[0], element_shape=x.shape[1:]).unstack(x)
-
-
-def _forward(step: Step, x: Tensor, states: tuple[Tensor, ...], kept: int) -> tuple[list[Any], tuple[Tensor, ...]]:
-    """Runs ``step(x_t, *states) -> (kept, states)``: what is kept of each step, units wide, and the last states."""
-    count, steps = tf.shape(x)[0], _steps(x)
-    shape = tf.TensorShape((None, states[0].shape[1]))
-    # Read by the backward, which runs eagerly too, and then perhaps twice: what was read must stay.
-    arrays = [tf.TensorArray(x.dtype, count, element_shape=shape, clear_after_read=False) for _ in range(kept)]
-
-    def body(t: Tensor, arrays: list[Any], states: tuple[Tensor, ...]) -> Any:
-        keep, after = step(steps.read(t), *states)
-        return t + 1, [array.write(t, value) for array, value in zip(arrays, keep, strict=True)], after
-
-    entering = (tf.constant(0), arrays, states)
-    _, arrays, states = tf.while_loop(lambda t, *_: t < count, body, entering, maximum_iterations=count)
-    return arrays, states
-
-
-def _backward(step: Step, dy: Tensor, dstates: tuple[Tensor, ...], columns: int) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Runs ``step(t, *dstates) -> (dz, dstates)`` from the last step to the first: dz (T B, columns), the first."""
-    count, of_y = tf.shape(dy)[1], _steps(_swapped(dy))
-    array = tf.TensorArray(dy.dtype, size=count, element_shape=(None, columns))
-
-    def body(t: Tensor, array: Any, dstates: tuple[Tensor, ...]) -> Any:
-        dz, before = step(t, dstates[0] + of_y.read(t), *dstates[1:])
-        return t - 1, array.write(t, dz), before
-
-    entering = (count - 1, array, dstates)
-    _, array, dstates = tf.while_loop(lambda t, *_: t >= 0, body, entering, maximum_iterations=count)
-    return array.concat(), dstates
 
 
 def _before(first: Tensor, states: Tensor) -> Tensor:
@@ -97,11 +77,13 @@ def _columns(dz: Tensor) -> Tensor:
 def _of_input(x: Tensor, kernel: Tensor, dz: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients of x (T, B, I), batch first, and of the kernel."""
     dx = tf.reshape(tf.matmul(dz, tf.transpose(kernel)), tf.shape(x))
-    return _swapped(dx), tf.matmul(_rows(x), dz, transpose_a=True)
+    return swapped(dx), tf.matmul(_rows(x), dz, transpose_a=True)
 
 
-def _call(function: Callable[..., Any], op: Recurrent, w: Weights, x: Tensor, states: Any) -> tuple[Tensor, ...]:
-    """``function(x, kernel, recurrent kernel, bias or None, *states) -> outputs, grad`` as one op of TensorFlow's."""
+def _call(
+    function: Callable[..., Any], op: Recurrent, w: Weights, x: Tensor, states: tuple[Tensor, ...], parts: int
+) -> tuple[Tensor, ...]:
+    """``function(x, kernel, recurrent kernel, bias or None, *states) -> outputs, grad`` as an op for each part."""
 
     def all_tensors(x: Tensor, kernel: Tensor, recurrent: Tensor, *rest: Tensor) -> Any:
         bias, states = (rest[0], rest[1:]) if op.use_bias else (None, rest)
@@ -114,18 +96,29 @@ def _call(function: Callable[..., Any], op: Recurrent, w: Weights, x: Tensor, st
         return (y, *after), back
 
     bias = (w["bias"],) if op.use_bias else ()
-    y, *after = tf.custom_gradient(all_tensors)(x, w["kernel"], w["recurrent_kernel"], *bias, *states)
+    weights = (w["kernel"], w["recurrent_kernel"], *bias)
+    pieces = zip(*(_pieces(tensor, parts) for tensor in (x, *states)), strict=True)
+    made = [tf.custom_gradient(all_tensors)(piece, *weights, *own) for piece, *own in pieces]
+    y, *after = made[0] if parts == 1 else (tf.concat(same, 0) for same in zip(*made, strict=True))
     y.set_shape((*x.shape[:2], op.units))
     for state, before in zip(after, states, strict=True):
         state.set_shape(before.shape)
     return (y, *after)
 
 
-def lstm(op: Lstm, w: Weights, x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+def _pieces(tensor: Tensor, parts: int) -> list[Tensor]:
+    """The samples in parts, of as many or one more; (B, ...)."""
+    if parts == 1:
+        return [tensor]
+    ends = [tf.shape(tensor)[0] * k // parts for k in range(parts + 1)]
+    return [tensor[start:end] for start, end in pairwise(ends)]
+
+
+def lstm(op: Lstm, w: Weights, x: Tensor, h: Tensor, c: Tensor, *rest: Any, loop: Loop = WHILE) -> tuple[Tensor, ...]:
     gate, function = op.recurrent_activation, op.activation
 
     def run(x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor | None, h0: Tensor, c0: Tensor) -> Any:
-        x, both = _swapped(x), tf.concat([kernel, recurrent], 0)
+        x, both = swapped(x), tf.concat([kernel, recurrent], 0)
 
         def step(x_t: Tensor, h: Tensor, c: Tensor) -> Any:
             z = tf.matmul(tf.concat([x_t, h], 1), both)
@@ -136,7 +129,7 @@ def lstm(op: Lstm, w: Weights, x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> t
             h = o * squashed
             return (i, f, g, o, c, squashed, h), (h, after)
 
-        (*kept, hs), after = _forward(step, x, (h0, c0), 7)
+        (*kept, hs), after = loop.forward(step, x, (h0, c0), 7)
         hs = hs.stack()
 
         def grad(dy: Tensor, dh: Tensor, dc: Tensor) -> Any:
@@ -149,24 +142,25 @@ def lstm(op: Lstm, w: Weights, x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> t
                 dz = tf.concat([di, df, BACK[function](g, dc * i), BACK[gate](o, dh * squashed)], 1)
                 return dz, (tf.matmul(dz, back), dc * f)
 
-            dz, dstates = _backward(step, dy, (dh, dc), 4 * op.units)
+            dz, dstates = loop.backward(step, dy, (dh, dc), 4 * op.units)
             drecurrent = tf.matmul(_before(h0, hs), dz, transpose_a=True)
             return (*_of_input(x, kernel, dz), drecurrent, _columns(dz), *dstates)
 
-        return (_swapped(hs), *after), grad
+        return (swapped(hs), *after), grad
 
-    return _call(run, op, w, x, (h, c))
-
-
-def gru(op: Gru, w: Weights, x: Tensor, h: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-    return _call(_gru_after(op) if op.reset_after else _gru_before(op), op, w, x, (h,))
+    return _call(run, op, w, x, (h, c), loop.parts)
 
 
-def _gru_after(op: Gru) -> Callable[..., Any]:
+def gru(op: Gru, w: Weights, x: Tensor, h: Tensor, *rest: Any, loop: Loop = WHILE) -> tuple[Tensor, ...]:
+    run = _gru_after(op, loop) if op.reset_after else _gru_before(op, loop)
+    return _call(run, op, w, x, (h,), loop.parts)
+
+
+def _gru_after(op: Gru, loop: Loop) -> Callable[..., Any]:
     gate, function, units = op.recurrent_activation, op.activation, op.units
 
     def run(x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor | None, h0: Tensor) -> Any:
-        x = _swapped(x)
+        x = swapped(x)
 
         def step(x_t: Tensor, h: Tensor) -> Any:
             outer, inner = tf.matmul(x_t, kernel), tf.matmul(h, recurrent)
@@ -178,7 +172,7 @@ def _gru_after(op: Gru) -> Callable[..., Any]:
             after = u * h + (1 - u) * g
             return (u, r, g, g_h, h, after), (after,)
 
-        (*kept, hs), after = _forward(step, x, (h0,), 6)
+        (*kept, hs), after = loop.forward(step, x, (h0,), 6)
         hs = hs.stack()
 
         def grad(dy: Tensor, dh: Tensor) -> Any:
@@ -191,23 +185,23 @@ def _gru_after(op: Gru) -> Callable[..., Any]:
                 gates = [du, BACK[gate](r, dg * g_h)]
                 return tf.concat([*gates, dg * r, dg], 1), (dh * u + tf.matmul(tf.concat([*gates, dg * r], 1), back),)
 
-            all_dz, dstates = _backward(step, dy, (dh,), 4 * units)
+            all_dz, dstates = loop.backward(step, dy, (dh,), 4 * units)
             inner = all_dz[:, : 3 * units]
             outer = tf.concat([all_dz[:, : 2 * units], all_dz[:, 3 * units :]], 1)
             drecurrent = tf.matmul(_before(h0, hs), inner, transpose_a=True)
             dbias = tf.stack([_columns(outer), _columns(inner)])
             return (*_of_input(x, kernel, outer), drecurrent, dbias, *dstates)
 
-        return (_swapped(hs), *after), grad
+        return (swapped(hs), *after), grad
 
     return run
 
 
-def _gru_before(op: Gru) -> Callable[..., Any]:
+def _gru_before(op: Gru, loop: Loop) -> Callable[..., Any]:
     gate, function, units = op.recurrent_activation, op.activation, op.units
 
     def run(x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor | None, h0: Tensor) -> Any:
-        x = _swapped(x)
+        x = swapped(x)
         of_gates, of_candidate = recurrent[:, : 2 * units], recurrent[:, 2 * units :]
 
         def step(x_t: Tensor, h: Tensor) -> Any:
@@ -219,7 +213,7 @@ def _gru_before(op: Gru) -> Callable[..., Any]:
             after = u * h + (1 - u) * g
             return (u, r, g, h, after), (after,)
 
-        (*kept, hs), after = _forward(step, x, (h0,), 5)
+        (*kept, hs), after = loop.forward(step, x, (h0,), 5)
         hs, resets = hs.stack(), kept[1]
 
         def grad(dy: Tensor, dh: Tensor) -> Any:
@@ -233,27 +227,27 @@ def _gru_before(op: Gru) -> Callable[..., Any]:
                 gates = tf.concat([du, BACK[gate](r, dkept * h)], 1)
                 return tf.concat([gates, dg], 1), (dh * u + dkept * r + tf.matmul(gates, back_gates),)
 
-            dz, dstates = _backward(step, dy, (dh,), 3 * units)
+            dz, dstates = loop.backward(step, dy, (dh,), 3 * units)
             before = _before(h0, hs)
             of_u_r = tf.matmul(before, dz[:, : 2 * units], transpose_a=True)
             of_g = tf.matmul(_rows(resets.stack()) * before, dz[:, 2 * units :], transpose_a=True)
             return (*_of_input(x, kernel, dz), tf.concat([of_u_r, of_g], 1), _columns(dz), *dstates)
 
-        return (_swapped(hs), *after), grad
+        return (swapped(hs), *after), grad
 
     return run
 
 
-def simple_rnn(op: SimpleRnn, w: Weights, x: Tensor, h: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+def simple_rnn(op: SimpleRnn, w: Weights, x: Tensor, h: Tensor, *rest: Any, loop: Loop = WHILE) -> tuple[Tensor, ...]:
     def run(x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor | None, h0: Tensor) -> Any:
-        x, both = _swapped(x), tf.concat([kernel, recurrent], 0)
+        x, both = swapped(x), tf.concat([kernel, recurrent], 0)
 
         def step(x_t: Tensor, h: Tensor) -> Any:
             z = tf.matmul(tf.concat([x_t, h], 1), both)
             h = apply(op.activation, z if bias is None else tf.nn.bias_add(z, bias))
             return (h,), (h,)
 
-        (kept,), after = _forward(step, x, (h0,), 1)
+        (kept,), after = loop.forward(step, x, (h0,), 1)
         hs = kept.stack()
 
         def grad(dy: Tensor, dh: Tensor) -> Any:
@@ -263,10 +257,10 @@ def simple_rnn(op: SimpleRnn, w: Weights, x: Tensor, h: Tensor, *rest: Any) -> t
                 dz = BACK[op.activation](kept.read(t), dh)
                 return dz, (tf.matmul(dz, back),)
 
-            dz, dstates = _backward(step, dy, (dh,), op.units)
+            dz, dstates = loop.backward(step, dy, (dh,), op.units)
             drecurrent = tf.matmul(_before(h0, hs), dz, transpose_a=True)
             return (*_of_input(x, kernel, dz), drecurrent, _columns(dz), *dstates)
 
-        return (_swapped(hs), *after), grad
+        return (swapped(hs), *after), grad
 
-    return _call(run, op, w, x, (h,))
+    return _call(run, op, w, x, (h,), loop.parts)

@@ -15,10 +15,18 @@ from lstmcore.formulas import Term
 from lstmcore.program import Builder, Program
 
 BATCH, STEPS, FEATURES, UNITS = 3, 5, 2, 4
-NAMES = {"torch": "loop with its backward", "tensorflow": "while with its backward"}
+NAMES = {
+    "torch": ("loop with its backward",),
+    "tensorflow": (
+        "unrolled in halves with its backward",
+        "unrolled with its backward",
+        "while with its backward",
+    ),
+}
 OPS = {"torch": (ops.Lstm, ops.Gru), "tensorflow": (ops.Lstm, ops.Gru, ops.SimpleRnn)}
-CASES = [(name, op) for name, own in OPS.items() for op in own]
-FORMS = [(name, op, {}) for name, op in CASES] + [(name, ops.Gru, {"reset_after": False}) for name in OPS]
+ROWS = [(name, row) for name, rows in NAMES.items() for row in rows]
+CASES = [(name, row, op) for name, row in ROWS for op in OPS[name]]
+FORMS = [(*case, {}) for case in CASES] + [(*row, ops.Gru, {"reset_after": False}) for row in ROWS]
 
 
 def gates(op: type[ops.Recurrent], *functions: str) -> dict[str, Function]:
@@ -26,7 +34,7 @@ def gates(op: type[ops.Recurrent], *functions: str) -> dict[str, Function]:
     return {option: Function(name) for option, name in zip(options, functions, strict=False)}
 
 
-def loss_of(op: ops.Recurrent) -> tuple[Program, str]:
+def loss_of(op: ops.Recurrent, steps: int | None = None) -> tuple[Program, str]:
     """All outputs, each number weighed differently, and summed. x and the first states are sums with weights, so that
     the gradients of these tell theirs."""
     build = Builder()
@@ -36,7 +44,7 @@ def loss_of(op: ops.Recurrent) -> tuple[Program, str]:
         with build.scope("added"):
             return (Term(build, given) + Term(build, build.weight(name, (BATCH, *(n or STEPS for n in shape))))).value
 
-    x, states = entering("x", None, FEATURES), [entering(state, UNITS) for state in op.states]
+    x, states = entering("x", steps, FEATURES), [entering(state, UNITS) for state in op.states]
     with build.scope("layer"):
         outputs = build.op(op, x, *states)
     weighed = [
@@ -74,14 +82,21 @@ def with_kernel(choices: tuple[Choice, ...], kernel: Any) -> tuple[Choice, ...]:
     )
 
 
-def both(name: str, op: ops.Recurrent, dtype: str) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    program, loss = loss_of(op)
+def chosen(backend: Backend, row: str, op: ops.Recurrent, program: Program, dtype: str) -> tuple[Choice, ...]:
+    """The choices for the program, its recurrent op on the row of that name, which it must fit."""
+    (kernel,) = (kernel for kernel in backend.kernels[type(op)] if kernel.name == row)
+    choices = choose(backend, program, dtype, training=True)
+    (own,) = (choice.node for choice in choices if isinstance(choice.node.op, ops.Recurrent))
+    given = tuple(None if name is None else program.values[name] for name in own.inputs)
+    assert kernel.when(op, Facts(given, False, dtype, "cpu", training=True))
+    return with_kernel(choices, kernel)
+
+
+def both(name: str, row: str, op: ops.Recurrent, dtype: str) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    program, loss = loss_of(op, STEPS)
     backend, numpy = plugins.get(name), plugins.get("numpy")
-    (kernel,) = (kernel for kernel in backend.kernels[type(op)] if kernel.name == NAMES[name])
-    assert kernel.when(op, Facts((), False, dtype, "cpu", training=True))
-    choices = with_kernel(choose(backend, program, dtype, training=True), kernel)
     exact = run(numpy, choose(numpy, program, "float64", training=True), program, loss, "float64")
-    return run(backend, choices, program, loss, dtype), exact
+    return run(backend, chosen(backend, row, op, program, dtype), program, loss, dtype), exact
 
 
 def check(found: Any, exact: Any, limit: float) -> None:
@@ -91,66 +106,84 @@ def check(found: Any, exact: Any, limit: float) -> None:
         assert np.abs(found[name] - array).max() <= limit * np.abs(array).max(), name
 
 
-@pytest.mark.parametrize(("name", "op", "options"), FORMS)
-def test_gradients_are_the_same_without_being_compiled(name: str, op: type[ops.Recurrent], options: Any) -> None:
-    program, loss = loss_of(op(UNITS, **options))
+@pytest.mark.parametrize(("name", "row", "op", "options"), FORMS)
+def test_gradients_are_the_same_without_being_compiled(
+    name: str, row: str, op: type[ops.Recurrent], options: Any
+) -> None:
+    node = op(UNITS, **options)
+    program, loss = loss_of(node, STEPS)
     backend = plugins.get(name)
-    choices = choose(backend, program, "float64", training=True)
-    assert NAMES[name] in {choice.kernel.name for choice in choices} or (name, op) == ("torch", ops.Lstm)
+    choices = chosen(backend, row, node, program, "float64")
     (_, graph), (_, eager) = (run(backend, choices, program, loss, "float64", compiled) for compiled in (True, False))
     for weight, gradient in graph.items():
         np.testing.assert_allclose(eager[weight], gradient, rtol=0, atol=1e-12 * np.abs(gradient).max())
 
 
-@pytest.mark.parametrize(("name", "op", "form"), FORMS)
+@pytest.mark.parametrize(("name", "row", "op", "form"), FORMS)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
     "functions", [("tanh", "sigmoid"), ("relu", "sigmoid"), ("sigmoid", "tanh"), ("linear", "relu")]
 )
 def test_values_and_gradients_are_the_references(
-    name: str, op: type[Any], form: dict[str, bool], bias: bool, functions: tuple[str, str]
+    name: str, row: str, op: type[Any], form: dict[str, bool], bias: bool, functions: tuple[str, str]
 ) -> None:
     node = op(UNITS, use_bias=bias, **gates(op, *functions), **form)
-    (outputs, gradients), (exact_outputs, exact) = both(name, node, "float64")
+    (outputs, gradients), (exact_outputs, exact) = both(name, row, node, "float64")
     check(outputs, exact_outputs, 1e-13)
     check(gradients, exact, 1e-10)
     assert {key.rsplit("/")[-1] for key in gradients} >= {"x", "h", "kernel", "recurrent_kernel"}
 
 
-@pytest.mark.parametrize(("name", "op"), CASES)
+@pytest.mark.parametrize(("name", "row", "op"), CASES)
 @pytest.mark.parametrize("function", ["tanh", "relu"])
-def test_float32_stays_float32_and_as_close(name: str, op: type[Any], function: str) -> None:
-    (outputs, gradients), (exact_outputs, exact) = both(name, op(UNITS, **gates(op, function, "sigmoid")), "float32")
+def test_float32_stays_float32_and_as_close(name: str, row: str, op: type[Any], function: str) -> None:
+    (outputs, gradients), (exact_outputs, exact) = both(
+        name, row, op(UNITS, **gates(op, function, "sigmoid")), "float32"
+    )
     assert {array.dtype.name for array in (*outputs.values(), *gradients.values())} == {"float32"}
     check(outputs, exact_outputs, 2e-6)
     check(gradients, exact, 1e-5)
 
 
-@pytest.mark.parametrize(("name", "op"), CASES)
+def first(name: str, op: ops.Recurrent, steps: int | None = STEPS, **facts: Any) -> str:
+    """The name of the row that a backend takes."""
+    x = ops.Tensor((None, steps, FEATURES))
+    known = Facts((x,), **{"masked": False, "dtype": "float32", "device": "cpu", "training": True, **facts})
+    return next(kernel.name for kernel in plugins.get(name).kernels[type(op)] if kernel.when(op, known))
+
+
+@pytest.mark.parametrize(("name", "op"), [(name, op) for name, own in OPS.items() for op in own])
 def test_they_are_chosen_in_training_alone_without_a_mask_and_where_the_slope_follows_from_the_value(
     name: str, op: type[Any]
 ) -> None:
-    backend = plugins.get(name)
-
-    def chosen(node: ops.Recurrent, training: bool = True, masked: bool = False) -> str:
-        facts = Facts((), masked, "float32", "cpu", training)
-        return next(kernel.name for kernel in backend.kernels[op] if kernel.when(node, facts))
-
     relu = op(UNITS, **gates(op, "relu", "sigmoid"))
-    assert chosen(relu) == NAMES[name]
-    assert chosen(relu, training=False) != NAMES[name]
-    assert chosen(relu, masked=True) != NAMES[name]
-    assert chosen(op(UNITS, activation=Function("softsign"))) != NAMES[name]
-    assert chosen(op(UNITS, activation=Function("relu", (("max_value", 1.0),)))) != NAMES[name]
+    assert first(name, relu) in NAMES[name]
+    assert first(name, relu, training=False) not in NAMES[name]
+    assert first(name, relu, masked=True) not in NAMES[name]
+    assert first(name, op(UNITS, activation=Function("softsign"))) not in NAMES[name]
+    assert first(name, op(UNITS, activation=Function("relu", (("max_value", 1.0),)))) not in NAMES[name]
+
+
+@pytest.mark.parametrize("op", OPS["tensorflow"])
+def test_tensorflow_unrolls_few_steps_in_halves_where_it_has_threads(
+    op: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halves, unrolled, loop = NAMES["tensorflow"]
+    monkeypatch.setattr("lstmcore_tensorflow.trained._threads", lambda: 2)
+    assert [first("tensorflow", op(UNITS), steps) for steps in (None, 0, 1, 32, 33)] == [
+        loop,
+        loop,
+        halves,
+        halves,
+        loop,
+    ]
+    assert first("tensorflow", op(UNITS), device="gpu:0") == unrolled
+    monkeypatch.setattr("lstmcore_tensorflow.trained._threads", lambda: 1)
+    assert first("tensorflow", op(UNITS)) == unrolled
 
 
 def test_torch_takes_its_fused_kernels_in_training_where_they_are_faster() -> None:
-    kernels = plugins.get("torch").kernels
-
-    def chosen(node: ops.Recurrent, device: str) -> str:
-        facts = Facts((), False, "float32", device, training=True)
-        return next(kernel.name for kernel in kernels[type(node)] if kernel.when(node, facts))
-
-    assert [chosen(ops.Lstm(UNITS), device) for device in ("cpu", "cuda:0")] == ["fused", "fused"]
-    assert [chosen(ops.Gru(UNITS), device) for device in ("cpu", "cuda:0")] == [NAMES["torch"], "fused"]
-    assert chosen(ops.Gru(UNITS, reset_after=False), "cuda:0") == NAMES["torch"]
+    (loop,) = NAMES["torch"]
+    assert [first("torch", ops.Lstm(UNITS), device=device) for device in ("cpu", "cuda:0")] == ["fused", "fused"]
+    assert [first("torch", ops.Gru(UNITS), device=device) for device in ("cpu", "cuda:0")] == [loop, "fused"]
+    assert first("torch", ops.Gru(UNITS, reset_after=False), device="cuda:0") == loop
