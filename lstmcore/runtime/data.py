@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,16 +21,26 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs by the program's names; a target and a weight (None: all count alike) for each output trained on."""
+    """Inputs by the program's names; a target and a weight (None: all count alike) for each output trained on.
+
+    ``prepared`` is what training made of it ahead, if it did: a `trainer.Prepared`.
+    """
 
     inputs: dict[str, Array]
     targets: list[Array]
     weights: list[Array | None]
+    prepared: Any = field(default=None, repr=False)
 
     @property
     def size(self) -> int:
         """The number of samples."""
         return int(next(iter(self.inputs.values())).shape[0])
+
+    @property
+    def bytes(self) -> int:
+        """How large the arrays are."""
+        arrays = (*self.inputs.values(), *self.targets, *(w for w in self.weights if w is not None))
+        return sum(array.nbytes for array in arrays)
 
     def take(self, rows: Any) -> Batch:
         """The samples of these rows."""

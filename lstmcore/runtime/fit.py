@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,14 +14,15 @@ from numpy.typing import NDArray
 from lstmcore import plugins
 from lstmcore.callbacks import CallbackList, History, ProgbarLogger
 from lstmcore.errors import InputError
+from lstmcore.random import Stream
 from lstmcore.runtime import debug as debugging
 from lstmcore.runtime.averages import take_averages
 from lstmcore.runtime.checkpoint import Checkpoint, Start
 from lstmcore.runtime.data import Batch
 from lstmcore.runtime.scores import Scores
-from lstmcore.runtime.sources import Arrays, Feed, Source
-from lstmcore.runtime.trainer import Trainer
-from lstmcore.runtime.training import Position, Training, entering, kept_states, tester, trainer
+from lstmcore.runtime.sources import Arrays, Feed, Make, Source
+from lstmcore.runtime.trainer import Prepared, Trainer
+from lstmcore.runtime.training import Position, Training, entering, kept_states, known_trainer, tester, trainer
 
 if TYPE_CHECKING:
     from lstmcore.models.base import BackendName
@@ -138,6 +140,8 @@ class Fit:
         self.validates = validates
         self.checkpoint = checkpoint
         self.debug = debug
+        feed.maker = self._maker
+        self._watched = self._read = False  # batches by callbacks, the weights after each by one of these
         self._trainer: Trainer | None = None
         self._carries: dict[str, Any] = {}
         self._version: Any = None
@@ -163,6 +167,7 @@ class Fit:
     def _epoch(self, start: Start, epochs: int) -> Logs | None:
         epoch, done = start.epoch, start.done
         scores = self.training.scores(self.model)
+        self._watched, self._read = self.callbacks.watches_batches, self.callbacks.needs_weights
         if done:
             scores.restore(start.scores)
             self.callbacks.on_epoch_resume(epoch, done)
@@ -209,23 +214,36 @@ class Fit:
 
     def _step(self, batch: Batch, done: int, scores: Scores) -> None:
         one = self._ready(batch)
-        watched = self.callbacks.watches_batches
-        if watched:
+        if self._watched:
             self.callbacks.on_train_batch_begin(done)
             one = self._ready(batch)
-        values = entering(one.objective, batch)
-        stream = self.training.random().child("step", self.training.step)
+        number, stream = self.training.step, self.training.random()
         before = debugging.before(one) if self.debug else None
-        made, after = one.step(values, self._carries, self.training.step, stream)
+        ahead = batch.prepared
+        if ahead is None or (ahead.trainer, ahead.number, ahead.stream) != (one, number, stream):
+            ahead = _prepared(one, batch, number, stream)
+        made, after = one.step(ahead.ready, self._carries, number)
         if before is not None:
-            debugging.check(one, before, values, self._carries, self.training.step, stream, made)
+            values, noises = entering(one.objective, batch), stream.child("step", number)
+            debugging.check(one, before, values, self._carries, number, noises, made)
         self._carries = {name: after[name] for name in kept_states(one.objective)}
         self.training.step += 1
         scores.add(one.objective, made, batch)
-        if watched:
-            if self.callbacks.needs_weights:
+        if self._watched:
+            if self._read:
                 self._keep()
             self.callbacks.on_train_batch_end(done, scores.logs())
+
+    def _maker(self) -> Make:
+        """Prepares the batches of the steps from here on: for the trainers there are by then."""
+        numbers, stream = count(self.training.step), self.training.random()
+
+        def make(batch: Batch) -> Batch:
+            number = next(numbers)
+            one = known_trainer(self.model, self.training, batch, self.backend)
+            return batch if one is None else replace(batch, prepared=_prepared(one, batch, number, stream))
+
+        return make
 
     def _ready(self, batch: Batch) -> Trainer:
         """The trainer for a batch, with the model's weights, slots and states on the device."""
@@ -260,6 +278,11 @@ class Fit:
         assert self.checkpoint is not None
         self._keep()
         self.checkpoint.save(self.model, self.training, start, self.callbacks)
+
+
+def _prepared(one: Trainer, batch: Batch, number: int, stream: Stream) -> Prepared:
+    ready = one.ready(entering(one.objective, batch), number, stream.child("step", number))
+    return Prepared(one, number, stream, ready)
 
 
 def train_on_batch(model: TrainableModel, training: Training, batch: Batch, backend: BackendName) -> Logs:

@@ -14,8 +14,13 @@ from lstmcore.random import Stream
 from lstmcore.runtime.data import Batch
 from lstmcore.runtime.training import Position
 
+TOGETHER = 8  # batches that are made ready in a row
+BYTES = 32 << 20  # that they may take
 AHEAD = 2  # batches that a thread makes ready before they are asked for
 PATIENCE = 5.0  # seconds to wait, at the end, for a batch that nobody needs any more
+
+
+Make = Callable[[Batch], Batch]
 
 
 class Source(Protocol):
@@ -29,8 +34,11 @@ class Source(Protocol):
     replays: bool
     endless: bool
 
-    def passing(self, number: int, skip: int, limit: int | None) -> Iterator[Batch]:
-        """Pass ``number`` from its batch ``skip`` on; no more than ``limit`` will be asked for."""
+    def passing(self, number: int, skip: int, limit: int | None, make: Make | None = None) -> Iterator[Batch]:
+        """Pass ``number`` from its batch ``skip`` on; no more than ``limit`` will be asked for.
+
+        ``make`` is called on each, ahead.
+        """
 
 
 class Arrays:
@@ -49,7 +57,11 @@ class Arrays:
         self.shuffled = shuffled
         self.batches: int | None = -(-whole.size // size)
 
-    def passing(self, number: int, skip: int, limit: int | None) -> Iterator[Batch]:
+    def passing(self, number: int, skip: int, limit: int | None, make: Make | None = None) -> Iterator[Batch]:
+        batches = islice(self._pass(number, skip), limit)
+        return batches if make is None else together(map(make, batches))
+
+    def _pass(self, number: int, skip: int) -> Iterator[Batch]:
         order = None
         if self.shuffled is not None:
             order = self.shuffled().child("epoch", number).permutation(self.whole.size)
@@ -73,9 +85,10 @@ class Batches:
         self.batches: int | None = _length(self.data)
         self.endless = self.batches is None and _cardinality(self.data) == -1
 
-    def passing(self, number: int, skip: int, limit: int | None) -> Iterator[Batch]:
+    def passing(self, number: int, skip: int, limit: int | None, make: Make | None = None) -> Iterator[Batch]:
         elements = islice(self._pass(), skip, None if limit is None else skip + limit)
-        return ahead(map(self.read, elements))
+        batches = map(self.read, elements)
+        return ahead(batches if make is None else map(make, batches))
 
     def _pass(self) -> Iterator[Any]:
         if self.replays:
@@ -158,11 +171,21 @@ def ahead(items: Iterator[Batch]) -> Iterator[Batch]:
         thread.join(timeout=PATIENCE)
 
 
+def together(items: Iterator[Batch]) -> Iterator[Batch]:
+    """The same items, made several in a row: between the steps of training each would find cold caches."""
+    while first := next(items, None):
+        yield first
+        yield from list(islice(items, min(TOGETHER, BYTES // max(first.bytes, 1))))
+
+
 class Feed:
     """Batches for epoch after epoch, and the place in the data that training has come to.
 
-    An epoch is a pass over the data, or ``steps`` batches: these go on from pass to pass.
+    An epoch is a pass over the data, or ``steps`` batches: these go on from pass to pass. Before each pass, ``maker``
+    gives what is to be made of its batches, ahead.
     """
+
+    maker: Callable[[], Make] | None = None
 
     def __init__(self, source: Source, steps: int | None) -> None:
         if source.endless and steps is None:
@@ -203,7 +226,8 @@ class Feed:
             place = self.position
             skip = place.offset if self.source.replays else 0 if self._begun else place.consumed
             self._begun = True
-            self._open = self.source.passing(place.passes, skip, limit)
+            make = None if self.maker is None else self.maker()
+            self._open = self.source.passing(place.passes, skip, limit, make)
         return self._open
 
     def _turn(self) -> None:

@@ -22,11 +22,21 @@ Slots = dict[str, dict[str, Any]]
 
 
 class Ready(NamedTuple):
-    """A step's inputs, targets and noise by name, and the optimizer's numbers: the engine's tensors."""
+    """A step's inputs, targets and noise by name, and the optimizer's numbers: as the engine's tensors."""
 
     values: dict[str, Any]
-    scalars: dict[str, Any]
+    numbers: list[float]
+    packed: Any
     batch: int
+
+
+class Prepared(NamedTuple):
+    """A batch made ready for step ``number`` of one trainer, with noise of one stream: of use for that step alone."""
+
+    trainer: Trainer
+    number: int
+    stream: Stream
+    ready: Ready
 
 
 class Trainer:
@@ -87,23 +97,22 @@ class Trainer:
             for name in self.trained
         }
 
-    def step(
-        self, values: Mapping[str, Array], carries: Mapping[str, Any], number: int, stream: Stream
-    ) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Step ``number``, counted from 0, on one batch: the objective's outputs by name, and the carries after."""
-        return self.run(self.ready(values, number, stream), carries)
-
     def ready(self, values: Mapping[str, Array], number: int, stream: Stream) -> Ready:
-        """What step ``number`` needs, on the device. Depends on no step before, and may run in a thread, ahead."""
+        """What step ``number``, counted from 0, needs of one batch, on the device. It may be made ahead.
+
+        It depends on no step before, only on the learning rate; where that is another by then, `step` sees to it.
+        """
         put = self.backend.tensor
         given = {name: put(array) for name, array in {**values, **self._noise(values, stream)}.items()}
-        scalars = put(np.array([*self.optimizer.scalars(number).values()], self.dtype))
-        return Ready(given, {"all": scalars}, next(iter(values.values())).shape[0])
+        numbers = [*self.optimizer.scalars(number).values()]
+        return Ready(given, numbers, self._packed(numbers), next(iter(values.values())).shape[0])
 
-    def run(self, ready: Ready, carries: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
-        """The step itself; carries not given start at zero."""
+    def step(self, ready: Ready, carries: Mapping[str, Any], number: int) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Step ``number``: the objective's outputs by name, and the carries after. Carries not given start at zero."""
         values = self.entering(ready, carries)
-        outputs, after, self.weights, self.slots = self._step(self.weights, self.slots, ready.scalars, values)
+        numbers = [*self.optimizer.scalars(number).values()]
+        packed = ready.packed if numbers == ready.numbers else self._packed(numbers)
+        outputs, after, self.weights, self.slots = self._step(self.weights, self.slots, {"all": packed}, values)
         return {name: self.backend.numpy(tensor) for name, tensor in outputs.items()}, after
 
     def entering(self, ready: Ready, carries: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,6 +122,9 @@ class Trainer:
             return ready.values
         zeros = self._zeros_of(ready.batch)
         return ready.values | {c.before: carries.get(c.name, zeros[c.name]) for c in program.carries}
+
+    def _packed(self, numbers: list[float]) -> Any:
+        return self.backend.tensor(np.array(numbers, self.dtype))
 
     def _noise(self, values: Mapping[str, Array], stream: Stream) -> dict[str, Array]:
         program = self.objective.program

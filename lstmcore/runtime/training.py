@@ -227,12 +227,19 @@ def _fixed(array: Array, like: Shape) -> Shape:
     return tuple(None if k < len(like) and like[k] is None else n for k, n in enumerate(array.shape) if k)
 
 
+def known_trainer(model: BaseModel, training: Training, batch: Batch, backend: BackendName) -> Trainer | None:
+    """The step for batches like this one on a backend, if there was one before."""
+    engine = plugins.get(backend)
+    found = training.trainers.get((engine.name, engine.device, model.dtype, _key(model, training, batch)))
+    return found if found is not None and found.backend is engine else None
+
+
 def trainer(model: BaseModel, training: Training, batch: Batch, backend: BackendName) -> Trainer:
     """The step for batches like this one on a backend; its weights and slots are yet to be loaded."""
-    engine = plugins.get(backend)
-    key = (engine.name, engine.device, model.dtype, _key(model, training, batch))
-    found = training.trainers.get(key)
-    if found is None or found.backend is not engine:
+    found = known_trainer(model, training, batch, backend)
+    if found is None:
+        engine = plugins.get(backend)
+        key = (engine.name, engine.device, model.dtype, _key(model, training, batch))
         goal = objective(model, training.goals, batch.targets, batch.weights, training=True)
         paths = [path for path in model.trained_paths() if path in goal.program.weights]
         found = Trainer(goal, engine, model.dtype, training.optimizer, paths)

@@ -74,10 +74,10 @@ def test_what_an_exception_ends_leaves_the_weights_as_they_were_trained(monkeypa
     for _ in range(2):
         models[0].train_on_batch(X, Y)
 
-    def interrupted(self: Trainer, values: Any, carries: Any, number: int, stream: Any) -> Any:
+    def interrupted(self: Trainer, ready: Any, carries: Any, number: int) -> Any:
         if number == 2:
             raise KeyboardInterrupt
-        return step(self, values, carries, number, stream)
+        return step(self, ready, carries, number)
 
     monkeypatch.setattr(Trainer, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):

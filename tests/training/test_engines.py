@@ -273,10 +273,10 @@ def test_what_was_trained_before_an_interruption_is_kept(monkeypatch: pytest.Mon
     model.compile("sgd", "mse")
     before, step = model.get_weights(), Trainer.step
 
-    def interrupted(self: Trainer, values: Any, carries: Any, number: int, stream: Any) -> Any:
+    def interrupted(self: Trainer, ready: Any, carries: Any, number: int) -> Any:
         if number == 2:
             raise KeyboardInterrupt
-        return step(self, values, carries, number, stream)
+        return step(self, ready, carries, number)
 
     monkeypatch.setattr(Trainer, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
