@@ -26,12 +26,21 @@ from lstmcore.hookspecs import Format, Judge
 from lstmcore.storage.atomic import PathLike
 from lstmcore.storage.magic import HEAD, kind_of, looks_like
 from lstmcore.storage.opening import open_regular
+from lstmcore.weights import is_own
 
 if TYPE_CHECKING:
     from lstmcore.models.base import BaseModel
 
 
 FORMATS: tuple[Format, ...] = (
+    Format(
+        "lstmcore",
+        (".safetensors",),
+        ("lstmcore",),
+        reads="lstmcore.interop.own:read",
+        writes="lstmcore.interop.own:write",
+        lists="lstmcore.interop.own:lists",
+    ),
     Format("keras", (".keras",), ("keras", "zip"), reads="lstmcore.interop.keras.files:read_archive"),
     Format("hdf5", (".h5", ".hdf5", ".keras"), ("hdf5",), reads="lstmcore.interop.keras.files:read_hdf5"),
     Format("json", (".json",), ("text",), reads="lstmcore.interop.keras.files:read_json"),
@@ -42,6 +51,15 @@ FORMATS: tuple[Format, ...] = (
         reads="lstmcore.interop.formats:read_onnx",
         writes="lstmcore.interop.onnx.write:write",
     ),
+    Format(
+        "npz",
+        (".npz",),
+        ("npz", "zip"),
+        reads="lstmcore.interop.npz.files:read",
+        writes="lstmcore.interop.npz.files:write",
+        lists="lstmcore.interop.npz.files:lists",
+    ),
+    Format("c", (".h",), writes="lstmcore.interop.c.files:write"),
 )
 
 JUDGES: tuple[Judge, ...] = (
@@ -166,9 +184,9 @@ def _row(path: PathLike, name: str, format: str | None) -> Format:
         return named[format]
     with open_regular(path) as file:
         head = file.read(HEAD) or b""
-    if not head:
-        raise DamagedFileError(f"{name} is empty.")
-    kind = kind_of(head)
+        if not head:
+            raise DamagedFileError(f"{name} is empty.")
+        kind = "lstmcore" if (kind := kind_of(head)) == "safetensors" and is_own(file) else kind
     found = [row for row in known if kind in row.kinds]
     telling = [row for row in known if row in found or not row.kinds] if found else known
     by_suffix = [row for row in telling if name.lower().endswith(row.suffixes)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lstmcore.errors import ForeignFileError
-from lstmcore.interop.onnx import vectors
+from lstmcore.interop import vectors
 from lstmcore.interop.onnx.library import onnxruntime
 from lstmcore.interop.onnx.loading import load
 from lstmcore.storage.atomic import PathLike

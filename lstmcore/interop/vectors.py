@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from lstmcore import plugins
 from lstmcore.errors import DamagedFileError, SpecError
+from lstmcore.interop.presented import Presented
 from lstmcore.ops import Kind, Shape
 from lstmcore.program import Program
 from lstmcore.random import Stream
@@ -40,12 +41,9 @@ _SIZES = ((2, 5), (3, 4))  # samples and steps of each vector, where they are op
 _TYPES: Mapping[Kind, str] = {"float": "float32", "int": "int32", "bool": "bool"}
 
 
-def make(program: Program, weights: Mapping[str, Array], called: Mapping[str, str], states: Sequence[str]) -> str:
-    """The vectors of a program, as JSON.
-
-    ``called`` says what each value that enters or leaves is called in the file; the carries named in ``states``
-    enter and leave too.
-    """
+def make(presented: Presented, weights: Mapping[str, Array]) -> str:
+    """The vectors of a program, as JSON, under the names that its values have in the file."""
+    program, states = presented.program, list(presented.carries)
     reference = plugins.get(plugins.reference())
     vectors, baseline = [], 0.0
     for number, (samples, steps) in enumerate(_SIZES):
@@ -54,10 +52,11 @@ def make(program: Program, weights: Mapping[str, Array], called: Mapping[str, st
         single = _run(program, weights, inputs, states, reference, "float32")
         floats = [name for name in exact if exact[name].dtype.kind == "f"]
         baseline = max([baseline, *(scale_error(single[name], exact[name], "float32") for name in floats)])
-        given = {called[name]: _written(program.values[name].kind, array) for name, array in inputs.items()}
+        given = {presented.entering[n]: _written(program.values[n].kind, array) for n, array in inputs.items()}
         # a comparison of numbers as close as float32 has them is that of float32
         made = {name: exact[name] if name in floats else single[name] for name in exact}
-        vectors.append({"inputs": given, "outputs": {called[name]: _result(y) for name, y in made.items()}})
+        outputs = {called: _result(made[name]) for name, called in presented.leaving.items()}
+        vectors.append({"inputs": given, "outputs": outputs})
     return json.dumps({"limit": limit(baseline), "vectors": vectors})
 
 
@@ -131,19 +130,15 @@ def _run(
     return {**found, **leaving}
 
 
-def runner(program: Program, weights: Mapping[str, Array], written: Any) -> Callable[[Mapping[str, Array]], Outputs]:
+def runner(presented: Presented, weights: Mapping[str, Array]) -> Callable[[Mapping[str, Array]], Outputs]:
     """Runs a program on inputs by the names that they have in the file; its outputs by theirs."""
     reference = plugins.get(plugins.reference())
-    states = list(written.carries)
-    carries = {carry.name: carry for carry in program.carries}
-    entering = dict(zip(written.inputs, program.inputs, strict=False))
-    entering |= {pair[0]: carries[name].before for name, pair in written.carries.items()}
-    leaving = dict(zip(written.outputs, program.outputs, strict=False))
-    leaving |= {pair[1]: carries[name].after for name, pair in written.carries.items()}
+    entering = {called: name for name, called in presented.entering.items()}
 
     def run(inputs: Mapping[str, Array]) -> Outputs:
-        made = _run(program, weights, {entering[n]: a for n, a in inputs.items()}, states, reference, "float32")
-        return {name: made[value] for name, value in leaving.items()}
+        given = {entering[called]: array for called, array in inputs.items()}
+        made = _run(presented.program, weights, given, list(presented.carries), reference, "float32")
+        return {called: made[name] for name, called in presented.leaving.items()}
 
     return run
 
