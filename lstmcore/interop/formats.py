@@ -107,7 +107,7 @@ def import_model(
         OSError: there is no such file, or no permission.
         ImportError: what reads this format is not installed; the message says how to install it.
     """
-    name = os.path.basename(os.fspath(path))
+    name = os.path.basename(os.path.abspath(path))
     row = _row(path, name, format)
     if row.reads is None:
         raise UnsupportedFileError(f"{name}: {row.name} files are written, not read.")
@@ -137,11 +137,12 @@ def export_model(model: BaseModel, path: PathLike, format: str | None = None, **
         OSError: the file cannot be written; what was there is unchanged.
         ImportError: what writes this format is not installed; the message says how to install it.
     """
-    name = os.path.basename(os.fspath(path))
+    given = os.fspath(path)
+    name = os.path.basename(given.rstrip(os.sep))
     written = {row.name: row for row in formats() if row.writes is not None}
     if format is not None and format not in written:
         raise UnsupportedFileError(f"no format {format!r} is written.{near(format, written)}")
-    found = [row for row in written.values() if row.name == format or name.lower().endswith(row.suffixes)]
+    found = [row for row in written.values() if row.name == format or given.lower().endswith(row.suffixes)]
     if not found:
         suffixes = ", ".join(suffix for row in written.values() for suffix in row.suffixes)
         raise UnsupportedFileError(f"{name}: no format with this suffix is written; expected one of {suffixes}.")
@@ -182,6 +183,8 @@ def _row(path: PathLike, name: str, format: str | None) -> Format:
         if format not in named:
             raise UnsupportedFileError(f"no format is called {format!r}.{near(format, named)}")
         return named[format]
+    if os.path.isdir(path) and (folders := [row for row in known if "/" in row.suffixes]):
+        return folders[0]
     with open_regular(path) as file:
         head = file.read(HEAD) or b""
         if not head:

@@ -19,6 +19,7 @@ import binascii
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,26 @@ MOST_BYTES = 1 << 14
 MOST_NUMBERS = 1 << 11
 _SIZES = ((2, 5), (3, 4))  # samples and steps of each vector, where they are open
 _TYPES: Mapping[Kind, str] = {"float": "float32", "int": "int32", "bool": "bool"}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of a file's test vectors on an engine: the worst E, and the limit that the file sets."""
+
+    file: str
+    engine: str
+    error: float
+    limit: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file computes what it was written to compute."""
+        return self.error <= self.limit
+
+    def __str__(self) -> str:
+        word = "agrees" if self.ok else "DIFFERS"
+        far = "other shapes, NaN or infinities" if math.isinf(self.error) else f"E = {self.error:.2f}"
+        return f"{self.file} on {self.engine}: {word}, {far}, limit {self.limit:.3g}"
 
 
 def make(presented: Presented, weights: Mapping[str, Array]) -> str:

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from lstmcore.errors import FileError
 from lstmcore.storage.atomic import PathLike, kind
@@ -66,7 +66,6 @@ def _flush(folder: str) -> None:
         for file in files:
             descriptor = os.open(os.path.join(inner, file), os.O_RDONLY)
             try:
-                with suppress(OSError):  # some file systems have no such call
-                    os.fsync(descriptor)
+                os.fsync(descriptor)
             finally:
                 os.close(descriptor)

@@ -1,0 +1,34 @@
+"""What a SavedModel's graph is made of: a graph is code, so its ops are looked at before it is run."""
+
+from __future__ import annotations
+
+from tensorflow.core.protobuf import saved_model_pb2
+
+from lstmcore.errors import DamagedFileError, UnsafeFileError
+
+MOST_BYTES = 256 << 20
+KNOWN: frozenset[str] = frozenset()
+
+
+def ops(path: str, name: str) -> set[str]:
+    """The names of all ops in a ``saved_model.pb``."""
+    graph = saved_model_pb2.SavedModel()
+    with open(path, "rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise UnsafeFileError(f"{name} has a graph of more than {MOST_BYTES} bytes.")
+    try:
+        graph.ParseFromString(data)
+    except Exception as error:  # protobuf's own, which has no public name in all its versions
+        raise DamagedFileError(f"{name}: its graph cannot be read: {error}") from None
+    found: set[str] = set()
+    for meta in graph.meta_graphs:
+        found |= {node.op for node in meta.graph_def.node}
+        found |= {node.op for function in meta.graph_def.library.function for node in function.node_def}
+    return found
+
+
+def check(path: str, name: str) -> None:
+    """UnsafeFileError where a graph has ops that no model of lstmcore's is written in, such as those that read files."""
+    if KNOWN and (others := sorted(ops(path, name) - KNOWN)):
+        raise UnsafeFileError(f"{name}: its graph has the op {others[0]!r}, which lstmcore does not write.")
