@@ -62,13 +62,17 @@ class Verification:
         return f"{self.file} on {self.engine}: {word}, {far}, limit {self.limit:.3g}"
 
 
-def make(presented: Presented, weights: Mapping[str, Array]) -> str:
-    """The vectors of a program, as JSON, under the names that its values have in the file."""
+def make(presented: Presented, weights: Mapping[str, Array], batch: int | None = None, steps: int | None = None) -> str:
+    """The vectors of a program, as JSON, under the names that its values have in the file.
+
+    ``batch`` and ``steps`` are the lengths that the file fixes where the program has them open.
+    """
     program, states = presented.program, list(presented.carries)
     reference = plugins.get(plugins.reference())
     vectors, baseline = [], 0.0
-    for number, (samples, steps) in enumerate(_SIZES):
-        inputs = _inputs(program, states, samples, steps, Stream(number))
+    for number, (samples, length) in enumerate(_SIZES):
+        length = steps or _enough(program, length)
+        inputs = _inputs(program, states, batch or samples, length, Stream(number))
         exact = _run(program, weights, inputs, states, reference, "float64")
         single = _run(program, weights, inputs, states, reference, "float32")
         floats = [name for name in exact if exact[name].dtype.kind == "f"]
@@ -83,7 +87,6 @@ def make(presented: Presented, weights: Mapping[str, Array]) -> str:
 
 def _inputs(program: Program, states: Sequence[str], samples: int, steps: int, stream: Stream) -> dict[str, Array]:
     befores = [carry.before for carry in program.carries if carry.name in states]
-    steps = _enough(program, steps)
     found = {}
     for name in (*program.inputs, *befores):
         value = program.values[name]

@@ -29,6 +29,6 @@ def ops(path: str, name: str) -> set[str]:
 
 
 def check(path: str, name: str) -> None:
-    """UnsafeFileError where a graph has ops that no model of lstmcore's is written in, such as those that read files."""
+    """UnsafeFileError where a graph has ops that lstmcore writes none of, such as those that read files."""
     if KNOWN and (others := sorted(ops(path, name) - KNOWN)):
         raise UnsafeFileError(f"{name}: its graph has the op {others[0]!r}, which lstmcore does not write.")

@@ -205,7 +205,9 @@ def _about(path: PathLike) -> dict[str, Any]:
     if not os.path.isdir(path):
         raise ForeignFileError(f"{name} is no folder, and so no SavedModel.")
     if not os.path.exists(os.path.join(os.fspath(path), ABOUT)):
-        raise ForeignFileError(f"{name} was not written by lstmcore: it has no {ABOUT}. Give the file it was made from.")
+        raise ForeignFileError(
+            f"{name} was not written by lstmcore: it has no {ABOUT}. Give the file it was made from."
+        )
     about = read_description(_text(path, ABOUT), f"{name}, {ABOUT}")
     if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("version") != VERSION:
         raise DamagedFileError(f"{name}: its {ABOUT} is not of format {FORMAT}, version {VERSION}.")
