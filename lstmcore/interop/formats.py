@@ -59,7 +59,13 @@ FORMATS: tuple[Format, ...] = (
         writes="lstmcore.interop.npz.files:write",
         lists="lstmcore.interop.npz.files:lists",
     ),
-    Format("c", (".h",), writes="lstmcore.interop.c.files:write"),
+    Format(
+        "c",
+        (".h",),
+        ("text",),
+        reads="lstmcore.interop.c.reading:read",
+        writes="lstmcore.interop.c.files:write",
+    ),
 )
 
 JUDGES: tuple[Judge, ...] = (
@@ -70,6 +76,7 @@ JUDGES: tuple[Judge, ...] = (
         requires=("onnxruntime",),
         install="pip install 'lstmcore[onnx]'",
     ),
+    Judge("c", "C compiler", "lstmcore.interop.c.judge:run", install="apt install gcc"),
 )
 
 

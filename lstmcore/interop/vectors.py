@@ -71,7 +71,7 @@ def make(presented: Presented, weights: Mapping[str, Array], batch: int | None =
     reference = plugins.get(plugins.reference())
     vectors, baseline = [], 0.0
     for number, (samples, length) in enumerate(_SIZES):
-        length = steps or _enough(program, length)
+        length = steps or enough(program, length)
         inputs = _inputs(program, states, batch or samples, length, Stream(number))
         exact = _run(program, weights, inputs, states, reference, "float64")
         single = _run(program, weights, inputs, states, reference, "float32")
@@ -101,7 +101,7 @@ def _filled(shape: Shape, samples: int, steps: int) -> tuple[int, ...]:
     return tuple(n if n is not None else samples if axis == 0 else steps for axis, n in enumerate(shape))
 
 
-def _enough(program: Program, steps: int) -> int:
+def enough(program: Program, steps: int) -> int:
     """As many steps as the ops need; SpecError where no number is enough."""
     while True:
         shapes = {name: _filled(program.values[name].shape, 2, steps) for name in program.inputs}
