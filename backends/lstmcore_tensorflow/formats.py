@@ -6,12 +6,31 @@ from collections.abc import Sequence
 
 from lstmcore.hookspecs import Format, Judge, hookimpl
 
+_INSTALL = 'pip install "lstmcore[tensorflow]"'
+
 
 @hookimpl
 def lstmcore_formats() -> Sequence[Format]:
-    return ()
+    return (
+        Format(
+            "saved_model",
+            ("/",),
+            reads="lstmcore_tensorflow.files.saved_model:read",
+            writes="lstmcore_tensorflow.files.saved_model:write",
+        ),
+        Format("tflite", (".tflite",), ("tflite",), writes="lstmcore_tensorflow.files.tflite:write"),
+    )
 
 
 @hookimpl
 def lstmcore_judges() -> Sequence[Judge]:
-    return ()
+    return (
+        Judge(
+            "saved_model",
+            "TensorFlow",
+            "lstmcore_tensorflow.files.saved_model:run",
+            requires=("tensorflow",),
+            install=_INSTALL,
+        ),
+        Judge("tflite", "TFLite", "lstmcore_tensorflow.files.tflite:run", requires=("tensorflow",), install=_INSTALL),
+    )

@@ -79,8 +79,11 @@ def _over_time(
             after.set_shape(before.shape)
         return (t + 1, ys.write(t, y), y, *new)
 
+    batches = {value.shape[0] for value in (previous, *states)}
+    batch = batches.pop() if len(batches) == 1 else None  # known in a TFLite model, which needs it
+
     def open_batch(value: Tensor) -> Any:
-        return tf.TensorShape((None, *value.shape[1:]))
+        return tf.TensorShape((batch, *value.shape[1:]))
 
     ys = tf.TensorArray(previous.dtype, size=steps, element_shape=open_batch(previous))
     _, ys, _, *after = tf.while_loop(

@@ -26,12 +26,21 @@ from lstmcore.hookspecs import Format, Judge
 from lstmcore.storage.atomic import PathLike
 from lstmcore.storage.magic import HEAD, kind_of, looks_like
 from lstmcore.storage.opening import open_regular
+from lstmcore.weights import is_own
 
 if TYPE_CHECKING:
     from lstmcore.models.base import BaseModel
 
 
 FORMATS: tuple[Format, ...] = (
+    Format(
+        "lstmcore",
+        (".safetensors",),
+        ("lstmcore",),
+        reads="lstmcore.interop.own:read",
+        writes="lstmcore.interop.own:write",
+        lists="lstmcore.interop.own:lists",
+    ),
     Format("keras", (".keras",), ("keras", "zip"), reads="lstmcore.interop.keras.files:read_archive"),
     Format("hdf5", (".h5", ".hdf5", ".keras"), ("hdf5",), reads="lstmcore.interop.keras.files:read_hdf5"),
     Format("json", (".json",), ("text",), reads="lstmcore.interop.keras.files:read_json"),
@@ -41,6 +50,21 @@ FORMATS: tuple[Format, ...] = (
         ("onnx",),
         reads="lstmcore.interop.formats:read_onnx",
         writes="lstmcore.interop.onnx.write:write",
+    ),
+    Format(
+        "npz",
+        (".npz",),
+        ("npz", "zip"),
+        reads="lstmcore.interop.npz.files:read",
+        writes="lstmcore.interop.npz.files:write",
+        lists="lstmcore.interop.npz.files:lists",
+    ),
+    Format(
+        "c",
+        (".h",),
+        ("text",),
+        reads="lstmcore.interop.c.reading:read",
+        writes="lstmcore.interop.c.files:write",
     ),
 )
 
@@ -52,6 +76,7 @@ JUDGES: tuple[Judge, ...] = (
         requires=("onnxruntime",),
         install="pip install 'lstmcore[onnx]'",
     ),
+    Judge("c", "C compiler", "lstmcore.interop.c.judge:run", install="apt install gcc"),
 )
 
 
@@ -89,7 +114,7 @@ def import_model(
         OSError: there is no such file, or no permission.
         ImportError: what reads this format is not installed; the message says how to install it.
     """
-    name = os.path.basename(os.fspath(path))
+    name = os.path.basename(os.path.abspath(path))
     row = _row(path, name, format)
     if row.reads is None:
         raise UnsupportedFileError(f"{name}: {row.name} files are written, not read.")
@@ -119,11 +144,12 @@ def export_model(model: BaseModel, path: PathLike, format: str | None = None, **
         OSError: the file cannot be written; what was there is unchanged.
         ImportError: what writes this format is not installed; the message says how to install it.
     """
-    name = os.path.basename(os.fspath(path))
+    given = os.fspath(path)
+    name = os.path.basename(given.rstrip(os.sep))
     written = {row.name: row for row in formats() if row.writes is not None}
     if format is not None and format not in written:
         raise UnsupportedFileError(f"no format {format!r} is written.{near(format, written)}")
-    found = [row for row in written.values() if row.name == format or name.lower().endswith(row.suffixes)]
+    found = [row for row in written.values() if row.name == format or given.lower().endswith(row.suffixes)]
     if not found:
         suffixes = ", ".join(suffix for row in written.values() for suffix in row.suffixes)
         raise UnsupportedFileError(f"{name}: no format with this suffix is written; expected one of {suffixes}.")
@@ -164,11 +190,13 @@ def _row(path: PathLike, name: str, format: str | None) -> Format:
         if format not in named:
             raise UnsupportedFileError(f"no format is called {format!r}.{near(format, named)}")
         return named[format]
+    if os.path.isdir(path) and (folders := [row for row in known if "/" in row.suffixes]):
+        return folders[0]
     with open_regular(path) as file:
         head = file.read(HEAD) or b""
-    if not head:
-        raise DamagedFileError(f"{name} is empty.")
-    kind = kind_of(head)
+        if not head:
+            raise DamagedFileError(f"{name} is empty.")
+        kind = "lstmcore" if (kind := kind_of(head)) == "safetensors" and is_own(file) else kind
     found = [row for row in known if kind in row.kinds]
     telling = [row for row in known if row in found or not row.kinds] if found else known
     by_suffix = [row for row in telling if name.lower().endswith(row.suffixes)]

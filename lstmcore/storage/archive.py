@@ -69,6 +69,18 @@ class Archive:
             self._damaged(f"{show(name)} is not what was written")
         return data
 
+    def head(self, name: str, most: int) -> bytes:
+        """The first bytes of a member, at most ``most``, not yet compared with its checksum."""
+        member = self._member(name)
+        start = self._start(member)
+        if member.method == _STORED:
+            return self._at(start, min(most, member.size))
+        packed = self._at(start, min(member.packed, most + 64))
+        try:
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, most)
+        except zlib.error as error:
+            self._damaged(f"{show(name)} cannot be unpacked: {error}")
+
     def open(self, name: str, limit: int) -> Window:
         """A member as a file: a part of the archive where it is stored as it is, else unpacked, up to ``limit`` bytes.
 

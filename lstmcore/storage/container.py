@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from lstmcore.errors import DamagedFileError, ForeignFileError
-from lstmcore.storage.magic import HEAD, looks_like
+from lstmcore.storage.magic import HEAD, kind_of, looks_like
 
 MAX_HEADER = 2 << 20
 """The most bytes a header may have. JSON takes up to 24 times its size in memory, when made to."""
@@ -139,7 +139,7 @@ def read_container(file: FileIO, name: str) -> Container:
 
 def _refuse(head: bytes, size: int, name: str) -> NoReturn:
     looks = looks_like(head)
-    if looks:
+    if looks and kind_of(head) != "safetensors":
         raise ForeignFileError(f"{name} is not a weight file; it looks like {looks[0]}. {looks[1]}")
     if not size:
         raise DamagedFileError(f"{name} is empty.")

@@ -13,10 +13,11 @@ _ZIP = rb"PK\x03\x04.{26}"
 
 # the first that matches
 _LOOKS: tuple[tuple[str, bytes, str, str], ...] = (
+    ("safetensors", rb".{4}\x00{4}\{", "a .safetensors file", _IMPORT),
     ("hdf5", rb"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes .h5", _IMPORT),
     ("keras", _ZIP + rb"(metadata|config)\.json", "a .keras archive", _IMPORT),
     ("pt", _ZIP + rb"[^/]+/(data\.pkl|\.format_version|byteorder)", "a PyTorch archive", _FOREIGN),
-    ("npz", _ZIP + rb"[^/]+\.npy", "a NumPy .npz archive", _FOREIGN),
+    ("npz", _ZIP + rb"[^\x00\x93]+?\.npy", "a NumPy .npz archive", _IMPORT),
     ("zip", rb"PK[\x03\x05\x07]", "a zip archive", _FOREIGN),
     ("npy", rb"\x93NUMPY", "a NumPy .npy file", _FOREIGN),
     ("pickle", rb"\x80[\x02-\x05]", "a Python pickle, as older PyTorch versions write", _FOREIGN),

@@ -120,6 +120,13 @@ def read_header(file: io.FileIO, name: str) -> Header:
     return Header(name, container.size, metadata, tensors, digests)
 
 
+def is_own(file: io.FileIO) -> bool:
+    """Whether the header of an open ``.safetensors`` file, sound or not, says that it is a weight file of lstmcore."""
+    file.seek(0)
+    length = int.from_bytes(file.read(8) or b"", "little")
+    return re.search(rb'"format"\s*:\s*"lstmcore"', file.read(min(length, MAX_HEADER)) or b"") is not None
+
+
 def _check_format(metadata: Mapping[str, str], name: str) -> None:
     if metadata.get("format") != FORMAT:
         given = show(metadata["format"]) if "format" in metadata else "missing"

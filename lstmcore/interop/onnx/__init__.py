@@ -5,7 +5,8 @@ package onnx, an extra: ``pip install 'lstmcore[onnx]'``.
 """
 
 from lstmcore.interop.onnx.read import read
-from lstmcore.interop.onnx.verify import Verification, verify
+from lstmcore.interop.onnx.verify import verify
 from lstmcore.interop.onnx.write import write
+from lstmcore.interop.vectors import Verification
 
 __all__ = ["Verification", "read", "verify", "write"]

@@ -15,12 +15,13 @@ import numpy as np
 
 from lstmcore import layouts
 from lstmcore.errors import DamagedFileError, LstmcoreError, SpecError, UnsupportedFileError
-from lstmcore.interop.onnx import vectors
+from lstmcore.interop import vectors
 from lstmcore.interop.onnx.loading import DTYPES, Loaded, load
 from lstmcore.interop.onnx.program import Written, write_program
 from lstmcore.interop.onnx.reader import KINDS, Reader
 from lstmcore.interop.onnx.values import Flow, Known, Length, Open
-from lstmcore.interop.onnx.write import output_names, to_write
+from lstmcore.interop.onnx.write import presented
+from lstmcore.interop.presented import output_names, to_write
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models import model_from_json
 from lstmcore.models.program_model import ProgramModel
@@ -104,7 +105,9 @@ def _check_vectors(loaded: Loaded, model: BaseModel) -> None:
     program, states = to_write(model, streams, None)
     outline = write_program(program, model.every_path(), model.dtype, model.name, output_names(model, program), states)
     worst, limit = vectors.check(
-        loaded.metadata["lstmcore.vectors"], vectors.runner(program, model.every_path(), outline), loaded.name
+        loaded.metadata["lstmcore.vectors"],
+        vectors.runner(presented(program, outline), model.every_path()),
+        loaded.name,
     )
     if worst > limit:
         raise DamagedFileError(

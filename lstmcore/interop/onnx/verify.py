@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lstmcore.errors import ForeignFileError
-from lstmcore.interop.onnx import vectors
+from lstmcore.interop import vectors
 from lstmcore.interop.onnx.library import onnxruntime
 from lstmcore.interop.onnx.loading import load
+from lstmcore.interop.vectors import Verification
 from lstmcore.storage.atomic import PathLike
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What came of a file's test vectors on an engine: the worst E, and the limit that the file sets."""
-
-    file: str
-    engine: str
-    error: float
-    limit: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether the file computes what it was written to compute."""
-        return self.error <= self.limit
-
-    def __str__(self) -> str:
-        word = "agrees" if self.ok else "DIFFERS"
-        far = "other shapes, NaN or infinities" if math.isinf(self.error) else f"E = {self.error:.2f}"
-        return f"{self.file} on {self.engine}: {word}, {far}, limit {self.limit:.3g}"
 
 
 def verify(path: PathLike) -> Verification:

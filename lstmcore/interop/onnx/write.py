@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import lstmcore
 from lstmcore.errors import ExportError
-from lstmcore.interop.onnx import vectors
+from lstmcore.interop import vectors
 from lstmcore.interop.onnx.graph import OPSET
 from lstmcore.interop.onnx.library import onnx
 from lstmcore.interop.onnx.program import Written, write_program
-from lstmcore.layers.options import FLAG, POSITIVE, checked
+from lstmcore.interop.presented import Presented, output_names, to_write
+from lstmcore.layers.options import FLAG, checked
 from lstmcore.models.files import unbuilt_description
-from lstmcore.naming import unique
 from lstmcore.program import Program
 from lstmcore.storage.atomic import PathLike, replacing
 
@@ -47,7 +47,6 @@ def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_si
     program, states = to_write(model, streams, batch_size)
     names = output_names(model, program)
     written = write_program(program, model.every_path(), model.dtype, model.name, names, states)
-    called = _called(program, written, states)
     metadata = {
         "lstmcore.format": VERSION,
         "lstmcore.version": lstmcore.__version__,
@@ -55,50 +54,17 @@ def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_si
         "lstmcore.streaming": json.dumps(streams),
         "lstmcore.states": json.dumps({name: list(pair) for name, pair in written.carries.items()}),
         "lstmcore.limits": json.dumps(dict(program.limits)),
-        "lstmcore.vectors": vectors.make(program, model.every_path(), called, states),
+        "lstmcore.vectors": vectors.make(presented(program, written), model.every_path()),
     }
     data = serialized(written, metadata, model.name)
     with replacing(path) as file:
         file.write(data)
 
 
-def to_write(model: BaseModel, streams: bool, batch_size: int | None) -> tuple[Program, list[str]]:
-    """The program, and its states that are inputs and outputs."""
-    if not streams:
-        if batch_size is not None:
-            raise ExportError("batch_size is for streaming=True; the batch size of the model is in its Input")
-        program = model.program
-        return program, [carry.name for carry in program.carries if carry.stateful]
-    from lstmcore.runtime.feed import fixed_batch
-
-    size = fixed_batch(model.program) or 1
-    program, _ = model.streaming_program(checked("write", "batch_size", POSITIVE, batch_size or size))
-    return program, [carry.name for carry in program.carries]
-
-
-def output_names(model: BaseModel, program: Program) -> list[str]:
-    """The model's names for its outputs; one that is also an input's gets a number."""
-    taken = set(program.inputs)
-    names: list[str] = []
-    for name in model.output_names:
-        names.append(unique(name, taken))
-        taken.add(names[-1])
-    return names
-
-
-def _called(program: Program, written: Written, states: list[str]) -> dict[str, str]:
+def presented(program: Program, written: Written) -> Presented:
     """What each value that enters or leaves is called in the file."""
-    befores = [written.carries[name][0] for name in states]
-    entering = [carry.before for name in states for carry in program.carries if carry.name == name]
-    leaving = [carry.after for name in states for carry in program.carries if carry.name == name]
-    inputs = dict(zip((*program.inputs, *entering), (*written.inputs[: len(program.inputs)], *befores), strict=True))
-    afters = [written.carries[name][1] for name in states]
-    # a value that is an output too is checked under that name
-    return {
-        **dict(zip(leaving, afters, strict=True)),
-        **dict(zip(program.outputs, written.outputs, strict=False)),
-        **inputs,
-    }
+    inputs, outputs = written.inputs[: len(program.inputs)], written.outputs[: len(program.outputs)]
+    return Presented(program, inputs, outputs, written.carries)
 
 
 def serialized(written: Written, metadata: Mapping[str, str], name: str) -> bytes:

@@ -19,6 +19,7 @@ import binascii
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from lstmcore import plugins
 from lstmcore.errors import DamagedFileError, SpecError
+from lstmcore.interop.presented import Presented
 from lstmcore.ops import Kind, Shape
 from lstmcore.program import Program
 from lstmcore.random import Stream
@@ -40,30 +42,51 @@ _SIZES = ((2, 5), (3, 4))  # samples and steps of each vector, where they are op
 _TYPES: Mapping[Kind, str] = {"float": "float32", "int": "int32", "bool": "bool"}
 
 
-def make(program: Program, weights: Mapping[str, Array], called: Mapping[str, str], states: Sequence[str]) -> str:
-    """The vectors of a program, as JSON.
+@dataclass(frozen=True)
+class Verification:
+    """What came of a file's test vectors on an engine: the worst E, and the limit that the file sets."""
 
-    ``called`` says what each value that enters or leaves is called in the file; the carries named in ``states``
-    enter and leave too.
+    file: str
+    engine: str
+    error: float
+    limit: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file computes what it was written to compute."""
+        return self.error <= self.limit
+
+    def __str__(self) -> str:
+        word = "agrees" if self.ok else "DIFFERS"
+        far = "other shapes, NaN or infinities" if math.isinf(self.error) else f"E = {self.error:.2f}"
+        return f"{self.file} on {self.engine}: {word}, {far}, limit {self.limit:.3g}"
+
+
+def make(presented: Presented, weights: Mapping[str, Array], batch: int | None = None, steps: int | None = None) -> str:
+    """The vectors of a program, as JSON, under the names that its values have in the file.
+
+    ``batch`` and ``steps`` are the lengths that the file fixes where the program has them open.
     """
+    program, states = presented.program, list(presented.carries)
     reference = plugins.get(plugins.reference())
     vectors, baseline = [], 0.0
-    for number, (samples, steps) in enumerate(_SIZES):
-        inputs = _inputs(program, states, samples, steps, Stream(number))
+    for number, (samples, length) in enumerate(_SIZES):
+        length = steps or enough(program, length)
+        inputs = _inputs(program, states, batch or samples, length, Stream(number))
         exact = _run(program, weights, inputs, states, reference, "float64")
         single = _run(program, weights, inputs, states, reference, "float32")
         floats = [name for name in exact if exact[name].dtype.kind == "f"]
         baseline = max([baseline, *(scale_error(single[name], exact[name], "float32") for name in floats)])
-        given = {called[name]: _written(program.values[name].kind, array) for name, array in inputs.items()}
+        given = {presented.entering[n]: _written(program.values[n].kind, array) for n, array in inputs.items()}
         # a comparison of numbers as close as float32 has them is that of float32
         made = {name: exact[name] if name in floats else single[name] for name in exact}
-        vectors.append({"inputs": given, "outputs": {called[name]: _result(y) for name, y in made.items()}})
+        outputs = {called: _result(made[name]) for name, called in presented.leaving.items()}
+        vectors.append({"inputs": given, "outputs": outputs})
     return json.dumps({"limit": limit(baseline), "vectors": vectors})
 
 
 def _inputs(program: Program, states: Sequence[str], samples: int, steps: int, stream: Stream) -> dict[str, Array]:
     befores = [carry.before for carry in program.carries if carry.name in states]
-    steps = _enough(program, steps)
     found = {}
     for name in (*program.inputs, *befores):
         value = program.values[name]
@@ -78,7 +101,7 @@ def _filled(shape: Shape, samples: int, steps: int) -> tuple[int, ...]:
     return tuple(n if n is not None else samples if axis == 0 else steps for axis, n in enumerate(shape))
 
 
-def _enough(program: Program, steps: int) -> int:
+def enough(program: Program, steps: int) -> int:
     """As many steps as the ops need; SpecError where no number is enough."""
     while True:
         shapes = {name: _filled(program.values[name].shape, 2, steps) for name in program.inputs}
@@ -131,19 +154,15 @@ def _run(
     return {**found, **leaving}
 
 
-def runner(program: Program, weights: Mapping[str, Array], written: Any) -> Callable[[Mapping[str, Array]], Outputs]:
+def runner(presented: Presented, weights: Mapping[str, Array]) -> Callable[[Mapping[str, Array]], Outputs]:
     """Runs a program on inputs by the names that they have in the file; its outputs by theirs."""
     reference = plugins.get(plugins.reference())
-    states = list(written.carries)
-    carries = {carry.name: carry for carry in program.carries}
-    entering = dict(zip(written.inputs, program.inputs, strict=False))
-    entering |= {pair[0]: carries[name].before for name, pair in written.carries.items()}
-    leaving = dict(zip(written.outputs, program.outputs, strict=False))
-    leaving |= {pair[1]: carries[name].after for name, pair in written.carries.items()}
+    entering = {called: name for name, called in presented.entering.items()}
 
     def run(inputs: Mapping[str, Array]) -> Outputs:
-        made = _run(program, weights, {entering[n]: a for n, a in inputs.items()}, states, reference, "float32")
-        return {name: made[value] for name, value in leaving.items()}
+        given = {entering[called]: array for called, array in inputs.items()}
+        made = _run(presented.program, weights, given, list(presented.carries), reference, "float32")
+        return {called: made[name] for name, called in presented.leaving.items()}
 
     return run
 

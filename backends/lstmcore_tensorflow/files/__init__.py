@@ -1,0 +1,1 @@
+"""Files that TensorFlow itself runs: SavedModel folders and TFLite models."""

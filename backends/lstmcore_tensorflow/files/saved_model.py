@@ -1,0 +1,248 @@
+"""Models to TensorFlow's SavedModel folders, and back from those that were written here.
+
+A folder is what ``tf.saved_model.load``, TensorFlow Serving and Keras' ``TFSMLayer`` run, with TensorFlow's own ops
+alone. Two files travel in ``assets.extra``, which TensorFlow leaves alone: ``lstmcore.model.json``, the model's JSON,
+and ``lstmcore.json``: the names in order, two test vectors (`lstmcore.interop.vectors`), and the SHA-256 of each file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+import lstmcore
+from lstmcore.errors import (
+    DamagedFileError,
+    ForeignFileError,
+    UnsafeFileError,
+    UnsupportedFileError,
+    WeightsMismatchError,
+)
+from lstmcore.interop import vectors
+from lstmcore.interop.presented import present
+from lstmcore.interop.specs import specified
+from lstmcore.interop.vectors import Verification
+from lstmcore.layers.base import placeholder_weights
+from lstmcore.layers.options import FLAG, checked
+from lstmcore.models.files import deserialize, expected, unbuilt_description
+from lstmcore.storage.atomic import PathLike
+from lstmcore.storage.description import MAX_BYTES, read_description
+from lstmcore.storage.folder import replacing_folder
+from lstmcore.storage.opening import open_regular, read_all
+from lstmcore_tensorflow.files import graphs
+from lstmcore_tensorflow.files.serving import Served, clean, signature
+
+if TYPE_CHECKING:
+    from lstmcore.models.base import BaseModel
+
+FORMAT = "lstmcore.saved_model"
+VERSION = 1
+SIGNATURE = "serving_default"
+EXTRA = "assets.extra"
+ABOUT, MODEL = f"{EXTRA}/lstmcore.json", f"{EXTRA}/lstmcore.model.json"
+GRAPH = "saved_model.pb"
+_KNOWN = {GRAPH, "fingerprint.pb", "keras_metadata.pb", "variables", "assets", EXTRA}
+_MOST_FILES = 64
+_CHUNK = 1 << 20
+
+
+def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_size: int | None = None) -> None:
+    """Writes the model as a SavedModel folder, in the place of one that is there.
+
+    Its signature ``serving_default`` takes and gives tensors by the model's names, where letters, digits and
+    underscores stand for themselves and an underscore for anything else. What the model leaves open, batch and time,
+    is open. The states of stateful layers enter as ``layer_h`` and leave as ``layer_h_next``; with ``streaming`` the
+    function takes a piece of a sequence, and all its past is in such states, zeros at first. The weights are variables.
+
+    Raises:
+        FileError: ``path`` is a file, or a folder that is no SavedModel.
+        SpecError: ``streaming``, of a model that must see the whole sequence.
+        OSError: it cannot be written; what was there is unchanged.
+    """
+    streams = checked("write", "streaming", FLAG, streaming)
+    shown = present(model, streams, batch_size, clean)
+    about = {
+        "format": FORMAT,
+        "version": VERSION,
+        "lstmcore": lstmcore.__version__,
+        "streaming": streams,
+        "inputs": list(shown.inputs),
+        "outputs": list(shown.outputs),
+        "states": {name: list(pair) for name, pair in shown.carries.items()},
+        "vectors": json.loads(vectors.make(shown, model.every_path())),
+    }
+    with replacing_folder(path, _foreign) as folder, tf.device("/cpu:0"):
+        served = Served(model, shown)
+        made = served.serve.get_concrete_function(**signature(model, shown))
+        tf.saved_model.save(served, folder, signatures={SIGNATURE: made})
+        os.makedirs(os.path.join(folder, EXTRA), exist_ok=True)
+        Path(folder, MODEL).write_text(unbuilt_description(model), encoding="utf-8")
+        about["files"] = _digests(folder, "")
+        Path(folder, ABOUT).write_text(json.dumps(about), encoding="utf-8")
+
+
+def _foreign(folder: str) -> str:
+    """Why a folder may not be replaced."""
+    held = set(os.listdir(folder))
+    if GRAPH not in held:
+        return "holds something, and no SavedModel"
+    others = sorted(held - _KNOWN)
+    return f"holds {others[0]!r} beside a SavedModel" if others else ""
+
+
+def read(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
+    """The model in a folder that `write` made: its description, and the variables; nothing of its graph is run.
+
+    Raises:
+        ForeignFileError: lstmcore did not write it.
+        DamagedFileError: it is not what was written.
+    """
+    name = called(path)
+    if weights is not None:
+        raise UnsupportedFileError(f"{name} holds weights itself; weights= goes with the JSON of a model.")
+    about = _about(path)
+    if spec is None:
+        raw = _text(path, MODEL)
+        with placeholder_weights():
+            model = deserialize(read_description(raw, f"{name}, {MODEL}"))
+            model.program  # noqa: B018  builds the weights
+    else:
+        model = specified(spec)
+    model.replace_weights(_variables(path, model, name))
+    if spec is None:
+        _check(model, about, name)
+    return model
+
+
+def _variables(path: PathLike, model: BaseModel, name: str) -> dict[str, Any]:
+    """The values of the variables by the weights' paths, once names, shapes and dtypes fit the model."""
+    reader = tf.train.load_checkpoint(os.path.join(os.fspath(path), "variables", "variables"))
+    shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+    keys = {_key(weight): weight for weight in expected(model)}
+    held = {key for key in shapes if key.endswith(_VALUE)}
+    faults = [f"{weight} is missing" for key, weight in keys.items() if key not in held]
+    faults += [f"{key.removesuffix(_VALUE)} is not of this model" for key in sorted(held - set(keys))]
+    for key, weight in keys.items():
+        shape, dtype = expected(model)[weight]
+        if key in held and (tuple(shapes[key]), dtypes[key].name) != (shape, dtype):
+            faults.append(f"{weight} is {dtypes[key].name} of shape {tuple(shapes[key])}; expected {dtype}, {shape}")
+    if faults:
+        raise WeightsMismatchError(f"{name} holds the weights of another model:\n  " + "\n  ".join(faults[:40]))
+    return {weight: np.asarray(reader.get_tensor(key)) for key, weight in keys.items()}
+
+
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def _key(weight: str) -> str:
+    """What TensorFlow's object graph calls a variable in a dict."""
+    return f"weights/{weight.replace('.', '..').replace('/', '.S')}{_VALUE}"
+
+
+def _check(model: BaseModel, about: Mapping[str, Any], name: str) -> None:
+    shown = present(model, about.get("streaming") is True, None, clean)
+    run = vectors.runner(shown, model.every_path())
+    worst, limit = vectors.check(json.dumps(about.get("vectors")), run, name)
+    if worst > limit:
+        raise DamagedFileError(
+            f"{name} does not compute what it did when it was written: E = {worst:.3g}, limit {limit:.3g}."
+        )
+
+
+def verify(path: PathLike) -> Verification:
+    """Runs a folder that lstmcore wrote, on the test vectors that it carries, in TensorFlow."""
+    about, run = _running(path)
+    worst, limit = vectors.check(json.dumps(about.get("vectors")), run, called(path))
+    return Verification(called(path), f"TensorFlow {tf.__version__}", worst, limit)
+
+
+def run(path: PathLike, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The outputs of a folder in TensorFlow, of inputs in the model's order; see `hookspecs.Judge`.
+
+    A graph is code: one that lstmcore did not write is not run.
+    """
+    about, function = _running(path)
+    states = [before for before, _ in about["states"].values()]
+    outputs = function(dict(zip([*about["inputs"], *states], inputs, strict=True)))
+    return [outputs[name] for name in (*about["outputs"], *(after for _, after in about["states"].values()))], {}
+
+
+def _running(path: PathLike) -> tuple[dict[str, Any], Any]:
+    about = _about(path)
+    graphs.check(os.path.join(os.fspath(path), GRAPH), called(path))
+    with tf.device("/cpu:0"):
+        loaded = tf.saved_model.load(os.fspath(path))
+    function = loaded.signatures[SIGNATURE]
+    specs = function.structured_input_signature[1]
+
+    def call(given: Mapping[str, Any]) -> dict[str, Any]:
+        made = function(**{name: tf.constant(array, specs[name].dtype) for name, array in given.items()})
+        return {name: tensor.numpy() for name, tensor in made.items()}
+
+    call.loaded = loaded  # type: ignore[attr-defined]  # its variables live as long as it does
+    return about, call
+
+
+# The files of a folder.
+
+
+def called(path: PathLike) -> str:
+    """The folder's name for messages."""
+    return os.path.basename(os.path.abspath(os.fspath(path)))
+
+
+def _about(path: PathLike) -> dict[str, Any]:
+    """What lstmcore wrote about the folder, whose files are those that were written."""
+    name = called(path)
+    if not os.path.isdir(path):
+        raise ForeignFileError(f"{name} is no folder, and so no SavedModel.")
+    if not os.path.exists(os.path.join(os.fspath(path), ABOUT)):
+        raise ForeignFileError(
+            f"{name} was not written by lstmcore: it has no {ABOUT}. Give the file it was made from."
+        )
+    about = read_description(_text(path, ABOUT), f"{name}, {ABOUT}")
+    if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("version") != VERSION:
+        raise DamagedFileError(f"{name}: its {ABOUT} is not of format {FORMAT}, version {VERSION}.")
+    found = _digests(os.fspath(path), name)
+    found.pop(ABOUT, None)
+    if found != about.get("files"):
+        raise DamagedFileError(f"{name}: its files are not those that were written; use another copy.")
+    return about
+
+
+def _text(path: PathLike, inner: str) -> bytes:
+    with open_regular(os.path.join(os.fspath(path), inner)) as file:
+        raw = read_all(file, MAX_BYTES)
+    if raw is None:
+        raise UnsafeFileError(f"{called(path)}: {inner} has more than {MAX_BYTES} bytes.")
+    return raw
+
+
+def _digests(folder: str, name: str) -> dict[str, str]:
+    """The SHA-256 of each file, by its path within; UnsafeFileError for links, and for more files than there can be."""
+    found: dict[str, str] = {}
+    for inner, folders, files in os.walk(folder):
+        for entry in (*folders, *files):
+            whole = os.path.join(inner, entry)
+            mode = os.lstat(whole).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or len(found) > _MOST_FILES:
+                raise UnsafeFileError(f"{name} holds {entry!r}, which is no file of a SavedModel.")
+            if stat.S_ISREG(mode):
+                found[os.path.relpath(whole, folder).replace(os.sep, "/")] = _digest(whole)
+    return dict(sorted(found.items()))
+
+
+def _digest(path: str) -> str:
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,141 @@
+"""Headers that lstmcore wrote, read back: the description in the last comment, and the numbers of the arrays.
+
+It is no reader of C. What it makes of a file is believed only after the proof: the model, written once more, must give
+the very same text.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstmcore.errors import DamagedFileError, ForeignFileError, LstmcoreError, UnsafeFileError, UnsupportedFileError
+from lstmcore.interop import vectors
+from lstmcore.interop.c.files import text
+from lstmcore.interop.c.header import BEGIN, END, weight_names
+from lstmcore.interop.presented import present
+from lstmcore.interop.specs import specified
+from lstmcore.layers.base import placeholder_weights
+from lstmcore.models.files import deserialize, expected
+from lstmcore.storage.atomic import PathLike
+from lstmcore.storage.description import MAX_BYTES, read_description
+from lstmcore.storage.opening import open_regular, read_all
+
+if TYPE_CHECKING:
+    from lstmcore.models.base import BaseModel
+
+MOST_BYTES = 1 << 30
+_TAIL = 3 * MAX_BYTES
+_NUMBER = re.compile(r"-?0x[01](?:\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}f?")
+_SPECIAL = {"NAN": np.nan, "INFINITY": np.inf, "-INFINITY": -np.inf}
+
+
+def read(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
+    """The model in a header of `write`, its weights to the bit; ``spec`` is given the weights instead.
+
+    Raises:
+        ForeignFileError: lstmcore did not write it.
+        DamagedFileError: it is not what was written.
+    """
+    name = os.path.basename(os.fspath(path))
+    if weights is not None:
+        raise UnsupportedFileError(f"{name} holds weights itself; weights= goes with the JSON of a model.")
+    model, _ = proved(path)
+    if spec is None:
+        return model
+    target = specified(spec)
+    wanted, given = expected(target), expected(model)
+    if wanted != given:
+        raise UnsupportedFileError(f"{name} holds the weights {given}; expected {wanted}")
+    target.replace_weights(dict(model.weights))
+    return target
+
+
+def proved(path: PathLike) -> tuple[BaseModel, str]:
+    """The model in a header, and the text that it is written as, which is that of the file."""
+    name = os.path.basename(os.fspath(path))
+    with open_regular(path) as file:
+        raw = read_all(file, MOST_BYTES)
+    if raw is None:
+        raise UnsafeFileError(f"{name} has more than {MOST_BYTES} bytes, which is more than is read.")
+    about = _about(raw, name)
+    with placeholder_weights():
+        model = deserialize(about.get("model"))
+        model.program  # noqa: B018  builds the weights
+    if 3 * sum(array.size for array in model.weights.values()) > len(raw):
+        raise UnsafeFileError(f"{name} has {len(raw)} bytes, too few for the weights of the model that it describes.")
+    prefix, streams = about.get("name"), about.get("streaming")
+    if not isinstance(prefix, str) or not isinstance(streams, bool):
+        raise DamagedFileError(f"{name}: its description lacks the name, or whether it streams.")
+    names = weight_names(model, prefix)
+    model.replace_weights({key: _array(raw, names[key], *row, name) for key, row in expected(model).items()})
+    _check(model, about, name)
+    try:
+        again = text(model, streams, prefix)
+    except LstmcoreError as error:
+        raise DamagedFileError(f"{name} is not what was written: {error}") from None
+    if re.sub(r'"lstmcore":"[^"]{0,40}"', "", again) != re.sub(
+        r'"lstmcore":"[^"]{0,40}"', "", raw.decode("ascii", "replace")
+    ):
+        raise DamagedFileError(
+            f"{name} is not what lstmcore writes for its model: it was altered, or is of another version."
+        )
+    return model, again
+
+
+def _about(raw: bytes, name: str) -> dict[str, Any]:
+    begin, end = raw.rfind(BEGIN.encode() + b"\n"), raw.rfind(END.encode())
+    if begin < 0 or end < begin:
+        raise ForeignFileError(f"{name} was not written by lstmcore: it has no description of a model.")
+    if end - begin > _TAIL:
+        raise UnsafeFileError(f"{name} has a description of {end - begin} bytes; at most {_TAIL} are read.")
+    joined = raw[begin + len(BEGIN) : end].replace(b"\n", b"")
+    about = read_description(joined, name)
+    if not isinstance(about, dict):
+        raise DamagedFileError(f"{name}: its description is no JSON object.")
+    return about
+
+
+def _array(raw: bytes, called: str, shape: tuple[int, ...], dtype: str, name: str) -> NDArray[Any]:
+    """The numbers of one array, whose declaration must be that of its shape."""
+    count = int(np.prod(shape, dtype=object))
+    kind = "float" if dtype == "float32" else "double"
+    declared = f"\nstatic const {kind} {called}[{max(count, 1)}] = {{\n".encode()
+    begin = raw.find(declared)
+    end = raw.find(b"\n};", begin)
+    if begin < 0 or end < 0:
+        raise DamagedFileError(f"{name} has no array {called} of {count} numbers.")
+    if end - begin > 40 * max(count, 1) + len(declared):
+        raise DamagedFileError(f"{name}: array {called} is longer than {count} numbers can be.")
+    items = raw[begin + len(declared) : end].decode("ascii", "replace").replace("\n", " ").split(",")
+    if len(items) != max(count, 1):
+        raise DamagedFileError(f"{name}: array {called} has {len(items)} numbers; expected {count}.")
+    array = np.array([_number(item.strip(), called, name) for item in items[:count]], dtype)
+    return array.reshape(shape)
+
+
+def _number(item: str, called: str, name: str) -> float:
+    if item in _SPECIAL:
+        return _SPECIAL[item]
+    if not _NUMBER.fullmatch(item):
+        raise DamagedFileError(f"{name}: array {called} holds {item[:40]!r}; expected a hexadecimal number.")
+    try:
+        return float.fromhex(item.rstrip("f") if item.endswith("f") else item)
+    except OverflowError:
+        raise DamagedFileError(f"{name}: array {called} holds {item[:40]!r}, which is too large.") from None
+
+
+def _check(model: BaseModel, about: dict[str, Any], name: str) -> None:
+    import json
+
+    run = vectors.runner(present(model), model.every_path())
+    worst, limit = vectors.check(json.dumps(about.get("vectors")), run, name)
+    if worst > limit:
+        raise DamagedFileError(
+            f"{name} does not compute what it did when it was written: E = {worst:.3g}, limit {limit:.3g}. "
+            "Its weights or its test vectors were altered."
+        )

@@ -1,0 +1,46 @@
+"""The model that ``spec=`` gives or describes, for files that hold weights alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lstmcore.errors import UnsafeFileError, UnsupportedFileError
+from lstmcore.models.files import deserialize
+from lstmcore.storage.container import show
+from lstmcore.storage.description import MAX_BYTES, read_description
+from lstmcore.storage.opening import open_regular, read_all
+
+if TYPE_CHECKING:
+    from lstmcore.models.base import BaseModel
+
+
+def specified(spec: Any) -> BaseModel:
+    """A model itself, or one from its JSON: as a string, as what that says, or as the path of a file with it.
+
+    Raises FileError where it is none of these, SpecError where the JSON is not that of a model, OSError as ``open``.
+    """
+    from lstmcore.models.base import BaseModel
+
+    if isinstance(spec, BaseModel):
+        spec.program  # noqa: B018  builds the weights, or says that there is no input shape yet
+        return spec
+    model = deserialize(_described(spec))
+    model.program  # noqa: B018
+    return model
+
+
+def _described(spec: Any) -> Any:
+    if isinstance(spec, Mapping):
+        return spec
+    if isinstance(spec, str) and spec.lstrip().startswith("{"):
+        return read_description(spec, "spec")
+    if not isinstance(spec, (str, os.PathLike)):
+        raise UnsupportedFileError(f"spec is {show(spec)}; expected a model, its JSON, or the path of that.")
+    name = os.path.basename(os.fspath(spec))
+    with open_regular(spec) as file:
+        raw = read_all(file, MAX_BYTES)
+    if raw is None:
+        raise UnsafeFileError(f"{name} has more than {MAX_BYTES} bytes of JSON, which is more than is read.")
+    return read_description(raw, name)
