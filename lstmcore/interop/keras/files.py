@@ -8,13 +8,14 @@ from typing import Any
 
 from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError, UnsupportedFileError
 from lstmcore.interop.keras.architecture import Translator
-from lstmcore.interop.keras.arrays import Match, listed, nested
+from lstmcore.interop.keras.arrays import Match
 from lstmcore.interop.keras.generations import generation
+from lstmcore.interop.keras.listed import listed
 from lstmcore.interop.keras.masks import check_masks
+from lstmcore.interop.keras.nested import nested
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models.base import BaseModel
 from lstmcore.models.files import deserialize
-from lstmcore.naming import snake
 from lstmcore.storage.archive import Archive
 from lstmcore.storage.atomic import PathLike
 from lstmcore.storage.container import show
@@ -169,7 +170,7 @@ def _filled(model: BaseModel, orders: Orders, file: Hdf5File, size: int) -> Base
         if file.texts(root, "layer_names") is not None:
             listed(match, root)
         else:
-            nested(match, orders, snake)
+            nested(match, orders)
         match.check()
         if match.size() > _MOST_PACKED * size + _ROOM:
             raise UnsafeFileError(f"{file.name} has {size} bytes, and its weights would take {match.size()}.")

@@ -1,0 +1,109 @@
+"""A model's description as Keras 3 writes it, or the reason why Keras cannot say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lstmcore import activations, configs
+from lstmcore.activations import Function
+from lstmcore.errors import ExportError, SpecError
+from lstmcore.layers.symbolic import IMPLIED
+from lstmcore.models.base import BaseModel
+from lstmcore.models.files import check_shared, without_arrays
+from lstmcore.models.program_model import ProgramModel
+
+Entry = dict[str, Any]
+
+ACTIVATIONS = ("activation", "recurrent_activation")
+_CUSTOM = "Custom>"
+
+# Our functions with parameters -> Keras' layer that computes the same, and its words for them.
+_AS_LAYERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "relu": ("ReLU", {}),
+    "leaky_relu": ("LeakyReLU", {}),
+    "elu": ("ELU", {}),
+    "softmax": ("Softmax", {}),
+}
+
+# Keys that releases of Keras 3 after its first brought, and what they are where they say nothing.
+_LATER: Mapping[str, Any] = {
+    "quantization_config": None,
+    "renorm": False,
+    "renorm_clipping": None,
+    "renorm_momentum": 0.99,
+    "input_axes": None,
+    "output_axes": None,
+    "use_gate": False,
+    "optional": False,
+}
+
+
+def described(model: BaseModel) -> Entry:
+    """The model as Keras 3 serializes it. ExportError names what Keras has no words for."""
+    if isinstance(model, ProgramModel):
+        raise ExportError(f"{model.called()} is a program, not layers, and Keras files hold layers.")
+    try:
+        check_shared(model)
+        data = without_arrays(model.serialize())
+    except SpecError as error:
+        raise ExportError(f"{model.called()} cannot be written for Keras: {error}") from None
+    result: Entry = _said(data)
+    return result
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_said(entry) for entry in value]
+    if not isinstance(value, Mapping):
+        return value
+    if str(value.get("registered_name")).startswith(_CUSTOM):
+        raise ExportError(
+            f"{value['class_name']} is a class of your own, and a Keras file cannot hold what it computes. Models with "
+            "it can be exported to ONNX."
+        )
+    if _ends_in(value, "inbound_nodes"):
+        _check_masks(str(value.get("name")), value["inbound_nodes"])
+    made = {}
+    for key, entry in value.items():
+        if key in _LATER and entry == _LATER[key]:
+            continue
+        made[key] = _activation(activations.get(entry)) if key in ACTIVATIONS and entry is not None else _said(entry)
+    return made
+
+
+def _ends_in(value: Mapping[str, Any], key: str) -> bool:
+    return isinstance(value.get(key), list)
+
+
+def _check_masks(name: str, nodes: list[Any]) -> None:
+    for node in nodes:
+        if isinstance(node, Mapping) and node.get("kwargs", {}).get("mask") == IMPLIED:
+            raise ExportError(
+                f"layer {name!r}: the mask that comes with its input acts beside its initial_state (mask='implied', as "
+                "in Keras 2), and in Keras 3 it would not. Export to ONNX, or to .h5 with keras=2."
+            )
+
+
+def _activation(function: Function) -> Any:
+    """A function in Keras' words: its name, or a layer that computes it."""
+    if function.name == "hard_sigmoid_0_2":
+        return STEEP
+    if function.name == "threshold" and not function.parameters["default_value"]:
+        return _layer("ReLU", threshold=function.parameters["threshold"])
+    if not function.changed:
+        return function.name
+    if function.name not in _AS_LAYERS:
+        raise ExportError(
+            f"the activation {function} has parameters that Keras keeps in no file; without them it is {function.name}"
+        )
+    kind, renamed = _AS_LAYERS[function.name]
+    return _layer(kind, **{renamed.get(key, key): value for key, value in function.parameters.items()})
+
+
+def _layer(kind: str, **config: Any) -> Entry:
+    return configs.wrap("keras.layers", kind, config)
+
+
+# clip(0.2 x + 0.5, 0, 1), the hard_sigmoid of Keras 1 and 2, in the layers of Keras 3
+STEEP = _layer("Pipeline", layers=[_layer("Rescaling", scale=0.2, offset=0.5), _layer("ReLU", max_value=1.0)])
