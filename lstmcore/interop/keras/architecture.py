@@ -8,6 +8,7 @@ from typing import Any
 
 from lstmcore.errors import UnsupportedFileError
 from lstmcore.interop.keras.classes import ALIASES, CLASSES, FUNCTIONS, MERGES_1, REFUSED, Row
+from lstmcore.interop.keras.describe import STEEP
 from lstmcore.interop.keras.generations import Generation
 from lstmcore.interop.keras.nodes import Graph
 from lstmcore.storage.container import show
@@ -163,6 +164,8 @@ class Translator:
         if isinstance(value, str):
             return self.row.activations.get(value, value)
         kind = value.get("class_name") if isinstance(value, Mapping) else None
+        if kind == "Pipeline" and _same(value, STEEP):
+            return "hard_sigmoid_0_2"
         if isinstance(kind, str) and kind in FUNCTIONS and isinstance(value["config"], Mapping):
             return self._function(kind, value["config"])
         if isinstance(value, Mapping) and isinstance(value.get("config"), str):
@@ -188,6 +191,15 @@ class Translator:
 
     def _error(self, fault: str) -> UnsupportedFileError:
         return UnsupportedFileError(f"{self.name}: {fault}.")
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Whether all that is wanted is found."""
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(key in found and _same(found[key], wanted[key]) for key in wanted)
+    if isinstance(wanted, list):
+        return isinstance(found, list) and len(found) == len(wanted) and all(map(_same, found, wanted))
+    return bool(found == wanted)
 
 
 def _as(kind: str, config: Mapping[str, Any]) -> Entry:

@@ -26,6 +26,12 @@ _AS_LAYERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "softmax": ("Softmax", {}),
 }
 
+# Whose call takes mask= in Keras 3.
+_TAKE_MASKS = (
+    *("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "TimeDistributed", "Functional", "Sequential"),
+    *("Attention", "AdditiveAttention", "BatchNormalization", "GlobalAveragePooling1D", "Softmax"),
+)
+
 # Keys that releases of Keras 3 after its first brought, and what they are where they say nothing.
 _LATER: Mapping[str, Any] = {
     "quantization_config": None,
@@ -48,8 +54,19 @@ def described(model: BaseModel) -> Entry:
         data = without_arrays(model.serialize())
     except SpecError as error:
         raise ExportError(f"{model.called()} cannot be written for Keras: {error}") from None
-    result: Entry = _said(data)
+    result: Entry = _said(_frozen(data))
     return result
+
+
+def _frozen(value: Any, still: bool = False) -> Any:
+    """A layer that its model freezes says so itself: Keras forgets it of a model when it loads one."""
+    if isinstance(value, list):
+        return [_frozen(entry, still) for entry in value]
+    if not isinstance(value, Mapping):
+        return value
+    still = still or (value.get("trainable") is False and "layers" in value)
+    changed = {"trainable": False} if still and "trainable" in value else {}
+    return {**{key: _frozen(entry, still) for key, entry in value.items()}, **changed}
 
 
 def _said(value: Any) -> Any:
@@ -62,8 +79,8 @@ def _said(value: Any) -> Any:
             f"{value['class_name']} is a class of your own, and a Keras file cannot hold what it computes. Models with "
             "it can be exported to ONNX."
         )
-    if _ends_in(value, "inbound_nodes"):
-        _check_masks(str(value.get("name")), value["inbound_nodes"])
+    if isinstance(value.get("inbound_nodes"), list):
+        _check_masks(value)
     made = {}
     for key, entry in value.items():
         if key in _LATER and entry == _LATER[key]:
@@ -72,16 +89,19 @@ def _said(value: Any) -> Any:
     return made
 
 
-def _ends_in(value: Mapping[str, Any], key: str) -> bool:
-    return isinstance(value.get(key), list)
-
-
-def _check_masks(name: str, nodes: list[Any]) -> None:
-    for node in nodes:
-        if isinstance(node, Mapping) and node.get("kwargs", {}).get("mask") == IMPLIED:
+def _check_masks(entry: Mapping[str, Any]) -> None:
+    kind, name = entry["class_name"], entry.get("name")
+    for node in entry["inbound_nodes"]:
+        mask = node["kwargs"].get("mask")
+        if mask == IMPLIED:
             raise ExportError(
                 f"layer {name!r}: the mask that comes with its input acts beside its initial_state (mask='implied', as "
                 "in Keras 2), and in Keras 3 it would not. Export to ONNX, or to .h5 with keras=2."
+            )
+        if mask is not None and kind not in _TAKE_MASKS:
+            raise ExportError(
+                f"layer {name!r} is called with mask=, and Keras' {kind} takes none; let the mask come with the input, "
+                "from Masking or an Embedding with mask_zero."
             )
 
 

@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 from lstmcore import losses, metrics, optimizers
 from lstmcore.errors import ExportError, SpecError
 from lstmcore.models.training import TrainableModel
-from lstmcore.optimizers import Nadam, Optimizer
+from lstmcore.optimizers import Nadam, Optimizer, RMSprop
 
 Array = NDArray[Any]
 Entry = dict[str, Any]
 
+_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")  # which one is meant, the shapes of the data say
 
-def compile_config(model: TrainableModel) -> Entry | None:
-    """The arguments of ``compile`` as Keras 3 writes them; None where the model is not compiled."""
+def compile_config(model: TrainableModel, names: bool = True) -> Entry | None:
+    """The arguments of ``compile`` as Keras 3 writes them; None where the model is not compiled.
+
+    ``names=False`` writes objects where ``compile`` was given names: Keras 3.15 cannot read ``loss="mse"`` in ``.h5``.
+    """
     if model.compiled_with is None:
         return None
     rule, loss, loss_weights, plain, weighted = model.compiled_with
@@ -30,30 +34,37 @@ def compile_config(model: TrainableModel) -> Entry | None:
         )
     return {
         "optimizer": serialized,
-        "loss": _leaves(loss, lambda one: _written(model, one, lambda it: losses.serialize(losses.get(it)))),
+        "loss": _leaves(loss, lambda one: _written(model, one, _loss), names),
         "loss_weights": loss_weights,
-        "metrics": _leaves(plain, lambda one: _written(model, one, _metric)),
-        "weighted_metrics": _leaves(weighted, lambda one: _written(model, one, _metric)),
+        "metrics": _leaves(plain, lambda one: _written(model, one, _metric), names),
+        "weighted_metrics": _leaves(weighted, lambda one: _written(model, one, _metric), names),
         "run_eagerly": False,
         "steps_per_execution": 1,
         "jit_compile": "auto",
     }
 
 
+def _loss(given: Any) -> Any:
+    return losses.serialize(losses.get(given))
+
+
 def _metric(given: Any) -> Any:
     if callable(given) and not isinstance(given, (metrics.Metric, type)):
         raise SpecError(f"{given!r} is a function of your own")
-    return metrics.serialize(metrics.get(given))
+    found = metrics.serialize(metrics.get(given))
+    if found is not None and isinstance(given, str):
+        found["config"]["name"] = given  # as logs call it
+    return found
 
 
-def _leaves(structure: Any, written: Callable[[Any], Any]) -> Any:
-    """A list, a dict, or one, with each entry written; names stand as they are."""
-    if structure is None or isinstance(structure, str):
+def _leaves(structure: Any, written: Callable[[Any], Any], names: bool) -> Any:
+    """A list, a dict, or one, with each entry written; with ``names``, those stand as they are."""
+    if structure is None or (isinstance(structure, str) and (names or structure.lower() in _BY_SHAPE)):
         return structure
     if isinstance(structure, (list, tuple)):
-        return [_leaves(entry, written) for entry in structure]
+        return [_leaves(entry, written, names) for entry in structure]
     if isinstance(structure, Mapping) and "class_name" not in structure:
-        return {key: _leaves(entry, written) for key, entry in structure.items()}
+        return {key: _leaves(entry, written, names) for key, entry in structure.items()}
     return written(structure)
 
 
@@ -89,7 +100,8 @@ def _groups(rule: Optimizer) -> list[list[str]]:
     """The slots, those together that Keras makes weight by weight."""
     own = list(rule.own_slots())
     rest = [slot for slot in ("average", "gradient_accumulator") if slot in rule.slots(())]
-    return [*([slot] for slot in rest), own]
+    together = 1 if isinstance(rule, RMSprop) else 2
+    return [*([slot] for slot in rest), own[:together], *([slot] for slot in own[together:])]
 
 
 def _product(rule: Nadam, step: int) -> float:

@@ -66,7 +66,7 @@ def write_legacy(model: BaseModel, path: PathLike, *, compiled: bool = True) -> 
         "keras_version": VERSION,
         "backend": "tensorflow",
     }
-    config = _compile_config(model, compiled)
+    config = _compile_config(model, compiled, names=False)
     if config is not None:
         texts["training_config"] = json.dumps(_legacy_training(config))
     with replacing(path) as file:
@@ -115,9 +115,9 @@ def _copy(source: IO[bytes], archive: zipfile.ZipFile, name: str) -> None:
         shutil.copyfileobj(source, target, 1 << 20)
 
 
-def _compile_config(model: BaseModel, compiled: bool) -> dict[str, Any] | None:
+def _compile_config(model: BaseModel, compiled: bool, names: bool = True) -> dict[str, Any] | None:
     wanted = checked("export_model", "compiled", FLAG, compiled)
-    return compile_config(model) if wanted and isinstance(model, TrainableModel) else None
+    return compile_config(model, names) if wanted and isinstance(model, TrainableModel) else None
 
 
 def _nested(model: BaseModel, compiled: bool) -> Iterator[Group]:
