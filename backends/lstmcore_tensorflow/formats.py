@@ -14,4 +14,17 @@ def lstmcore_formats() -> Sequence[Format]:
 
 @hookimpl
 def lstmcore_judges() -> Sequence[Judge]:
-    return ()
+    return tuple(_keras(format, *row) for format in ("keras", "hdf5") for row in _KERAS)
+
+
+_KERAS = (("Keras", "run", "keras", 'pip install "lstmcore[tensorflow]"'), ("tf_keras", "run_legacy", "tf_keras", ""))
+
+
+def _keras(format: str, name: str, run: str, module: str, install: str) -> Judge:
+    return Judge(
+        format,
+        name,
+        f"lstmcore_tensorflow.keras_files:{run}",
+        requires=("tensorflow", module),
+        install=install or "pip install tf_keras",
+    )

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lstmcore.errors import WeightsMismatchError
 from lstmcore.interop.keras.layouts import Layout, Part, candidates
 from lstmcore.layers.module import Module
-from lstmcore.storage.hdf5 import Dataset, Hdf5File
+from lstmcore.storage.hdf5 import Dataset
 
 Array = NDArray[Any]
 Owner = tuple[int, str]
@@ -38,10 +38,27 @@ class Source:
     datasets: tuple[Dataset, ...]
 
 
+class Arrays(Protocol):
+    """What holds the arrays: a file, or a model that lives in a Keras."""
+
+    name: str
+    datasets: dict[str, Dataset]
+
+    @property
+    def groups(self) -> Container[str]:
+        """The paths of the groups; "" is the root."""
+
+    def texts(self, path: str, key: str) -> list[str] | None:
+        """A list of texts beside a group; None where there is none."""
+
+    def read(self, dataset: Dataset) -> Array:
+        """An array, whole."""
+
+
 class Match:
     """The sources of a model's weights, gathered; complete once every weight has one and every array a weight."""
 
-    def __init__(self, file: Hdf5File, model: Module) -> None:
+    def __init__(self, file: Arrays, model: Module) -> None:
         self.file = file
         self.model = model
         self.sources: dict[Owner, Source] = {}

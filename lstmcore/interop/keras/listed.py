@@ -11,11 +11,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from lstmcore.errors import DamagedFileError
-from lstmcore.interop.keras.arrays import BESIDE, Match
+from lstmcore.interop.keras.arrays import BESIDE, Arrays, Match
 from lstmcore.interop.keras.layouts import candidates
 from lstmcore.layers.module import Module
 from lstmcore.storage.container import show
-from lstmcore.storage.hdf5 import Dataset, Hdf5File
+from lstmcore.storage.hdf5 import Dataset
 
 Array = NDArray[Any]
 Named = tuple[tuple[str, ...], Dataset]
@@ -61,7 +61,7 @@ def _paths(module: Module, at: str) -> Iterator[tuple[str, Module, str]]:
         yield from _paths(part, f"{at}/{part.name if names[part.name] == 1 and part.name else f'{prefix}_{part.name}'}")
 
 
-def _entries(file: Hdf5File, root: str, name: str) -> Iterator[Named]:
+def _entries(file: Arrays, root: str, name: str) -> Iterator[Named]:
     group = _join(root, name.replace("\\", "/"))
     if group not in file.groups:
         raise DamagedFileError(f"{file.name}: the layer {show(name)} is listed, and not there.")
