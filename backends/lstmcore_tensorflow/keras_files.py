@@ -67,11 +67,21 @@ def _otherwise(model: BaseModel) -> str | None:
 
 def _run(keras: Any, path: PathLike, model: BaseModel, inputs: Sequence[Any]) -> Ran:
     with _quiet():
-        loaded = keras.models.load_model(path, compile=False, safe_mode=True)
+        loaded = _loaded(keras, path)
         taps = _tapped(loaded)
         made = loaded(_in_their_order(loaded, model, inputs), training=False)
     outputs = [np.asarray(one) for one in _leaves(made)]
     return outputs, {name: np.asarray(next(_leaves(found[0]))) for name, found in taps.items() if len(found) == 1}
+
+
+def _loaded(keras: Any, path: PathLike) -> Any:
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+        told = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise UnsupportedFileError(
+            f"{os.path.basename(os.fspath(path))}: {keras.__name__} {keras.__version__} does not load it: {told}"
+        ) from None
 
 
 def _tapped(loaded: Any) -> dict[str, list[Any]]:
@@ -97,8 +107,7 @@ def _tapped(loaded: Any) -> dict[str, list[Any]]:
 def _in_their_order(loaded: Any, model: BaseModel, inputs: Sequence[Any]) -> Any:
     if len(inputs) == 1:
         return np.asarray(inputs[0])
-    assert isinstance(model, Model)
-    ours = dict(zip(model.input_names, inputs, strict=True))
+    ours = dict(zip(getattr(model, "input_names", model.program.inputs), inputs, strict=True))
     return [np.asarray(ours[tensor.name.partition(":")[0]]) for tensor in loaded.inputs]
 
 

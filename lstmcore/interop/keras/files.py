@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError, UnsupportedFileError
@@ -14,6 +14,7 @@ from lstmcore.interop.keras.generations import Generation, generation
 from lstmcore.interop.keras.listed import listed
 from lstmcore.interop.keras.masks import check_masks
 from lstmcore.interop.keras.nested import nested
+from lstmcore.interop.keras.time_major import Axes, batch_axes, turned, with_time_first
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models.base import BaseModel
 from lstmcore.models.files import deserialize
@@ -34,11 +35,15 @@ Orders = Mapping[frozenset[str], list[str]]
 
 @dataclass(frozen=True)
 class Built:
-    """A model, the layers of the models in it in the file's order, and which Keras wrote it; None: it was given."""
+    """A model, the layers of the models in it in the file's order, and which Keras wrote it; None: it was given.
+
+    ``axes`` says where the batch is in arrays of a model that has time first.
+    """
 
     model: BaseModel
     orders: Orders
     generation: Generation | None
+    axes: Axes | None = None
 
 
 def read_json(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
@@ -164,11 +169,17 @@ def built(description: Any, version: str | None, name: str, file: Hdf5File | Non
     """The model described, its weights still without memory."""
     row = generation(version or _inner_version(description), description, name)
     translator = Translator(name, row, lambda layer: None if file is None else _two_biases(file, layer))
+    axes = None
     with placeholder_weights():
-        model = deserialize(translator.model(description))
+        translated = translator.model(description)
+        model = deserialize(translated)
         model.program  # noqa: B018  builds the weights
+        if translator.time_major:
+            inputs, axes = batch_axes(model, translator.time_major, name)
+            model = deserialize(turned(translated, inputs))
+            model.program  # noqa: B018
     check_masks(model, row, name)
-    return Built(model, translator.orders, row)
+    return Built(model, translator.orders, row, axes)
 
 
 def _inner_version(description: Any) -> str | None:
@@ -202,4 +213,4 @@ def _filled(made: Built, file: Hdf5File, size: int) -> Built:
         raise
     finally:
         file.close()
-    return made
+    return replace(made, model=with_time_first(made.model, made.axes)) if made.axes else made

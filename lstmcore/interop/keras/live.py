@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lstmcore.interop.keras.arrays import Match
 from lstmcore.interop.keras.files import built
 from lstmcore.interop.keras.listed import listed
+from lstmcore.interop.keras.time_major import with_time_first
 from lstmcore.models.base import BaseModel
 from lstmcore.storage.hdf5 import DTYPES, Dataset
 
@@ -72,9 +73,9 @@ def from_live(
         FileError: lstmcore lacks what the model needs; see `lstmcore.import_model`.
     """
     file = Live(name, layers, numpy)
-    model = built(description, version, name).model
-    match = Match(file, model)
+    made = built(description, version, name)
+    match = Match(file, made.model)
     listed(match, "")
     match.check()
     match.read()
-    return model
+    return with_time_first(made.model, made.axes) if made.axes else made.model
