@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lstmcore import activations, configs
@@ -18,13 +18,8 @@ Entry = dict[str, Any]
 ACTIVATIONS = ("activation", "recurrent_activation")
 _CUSTOM = "Custom>"
 
-# Our functions with parameters -> Keras' layer that computes the same, and its words for them.
-_AS_LAYERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "relu": ("ReLU", {}),
-    "leaky_relu": ("LeakyReLU", {}),
-    "elu": ("ELU", {}),
-    "softmax": ("Softmax", {}),
-}
+# Our functions with parameters -> Keras' layer that computes the same.
+_AS_LAYERS: Mapping[str, str] = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "elu": "ELU", "softmax": "Softmax"}
 
 # Whose call takes mask= in Keras 3.
 _TAKE_MASKS = (
@@ -45,8 +40,13 @@ _LATER: Mapping[str, Any] = {
 }
 
 
-def described(model: BaseModel) -> Entry:
-    """The model as Keras 3 serializes it. ExportError names what Keras has no words for."""
+def described(
+    model: BaseModel, activation: Callable[[Function], Any] | None = None, implied: bool = False
+) -> Entry:
+    """The model as Keras 3 serializes it. ExportError names what Keras has no words for.
+
+    ``activation`` writes a function otherwise than for Keras 3; ``implied``: that a mask is implied may be said.
+    """
     if isinstance(model, ProgramModel):
         raise ExportError(f"{model.called()} is a program, not layers, and Keras files hold layers.")
     try:
@@ -54,7 +54,7 @@ def described(model: BaseModel) -> Entry:
         data = without_arrays(model.serialize())
     except SpecError as error:
         raise ExportError(f"{model.called()} cannot be written for Keras: {error}") from None
-    result: Entry = _said(_frozen(data))
+    result: Entry = _said(_frozen(data), activation or _activation, implied)
     return result
 
 
@@ -69,9 +69,9 @@ def _frozen(value: Any, still: bool = False) -> Any:
     return {**{key: _frozen(entry, still) for key, entry in value.items()}, **changed}
 
 
-def _said(value: Any) -> Any:
+def _said(value: Any, activation: Callable[[Function], Any], implied: bool) -> Any:
     if isinstance(value, list):
-        return [_said(entry) for entry in value]
+        return [_said(entry, activation, implied) for entry in value]
     if not isinstance(value, Mapping):
         return value
     if str(value.get("registered_name")).startswith(_CUSTOM):
@@ -80,19 +80,22 @@ def _said(value: Any) -> Any:
             "it can be exported to ONNX."
         )
     if isinstance(value.get("inbound_nodes"), list):
-        _check_masks(value)
+        _check_masks(value, implied)
     made = {}
     for key, entry in value.items():
-        if key in _LATER and entry == _LATER[key]:
-            continue
-        made[key] = _activation(activations.get(entry)) if key in ACTIVATIONS and entry is not None else _said(entry)
+        if key in ACTIVATIONS and entry is not None:
+            made[key] = activation(activations.get(entry))
+        elif key not in _LATER or entry != _LATER[key]:
+            made[key] = _said(entry, activation, implied)
     return made
 
 
-def _check_masks(entry: Mapping[str, Any]) -> None:
+def _check_masks(entry: Mapping[str, Any], implied: bool) -> None:
     kind, name = entry["class_name"], entry.get("name")
     for node in entry["inbound_nodes"]:
         mask = node["kwargs"].get("mask")
+        if mask == IMPLIED and implied:
+            continue
         if mask == IMPLIED:
             raise ExportError(
                 f"layer {name!r}: the mask that comes with its input acts beside its initial_state (mask='implied', as "
@@ -109,16 +112,21 @@ def _activation(function: Function) -> Any:
     """A function in Keras' words: its name, or a layer that computes it."""
     if function.name == "hard_sigmoid_0_2":
         return STEEP
-    if function.name == "threshold" and not function.parameters["default_value"]:
-        return _layer("ReLU", threshold=function.parameters["threshold"])
-    if not function.changed:
-        return function.name
-    if function.name not in _AS_LAYERS:
+    layer = as_layer(function)
+    if layer is None and function.changed:
         raise ExportError(
             f"the activation {function} has parameters that Keras keeps in no file; without them it is {function.name}"
         )
-    kind, renamed = _AS_LAYERS[function.name]
-    return _layer(kind, **{renamed.get(key, key): value for key, value in function.parameters.items()})
+    return layer or function.name
+
+
+def as_layer(function: Function) -> Entry | None:
+    """The layer of Keras that computes a function with its parameters; None where there is none, or none is needed."""
+    if function.name == "threshold" and not function.parameters["default_value"]:
+        return _layer("ReLU", threshold=function.parameters["threshold"])
+    if not function.changed or function.name not in _AS_LAYERS:
+        return None
+    return _layer(_AS_LAYERS[function.name], **function.parameters)
 
 
 def _layer(kind: str, **config: Any) -> Entry:

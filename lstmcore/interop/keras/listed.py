@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-
 from typing import Any
 
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from lstmcore.storage.hdf5 import Dataset
 Array = NDArray[Any]
 Named = tuple[tuple[str, ...], Dataset]
 """The name of an array, in parts, and where it is."""
+
 
 def listed(match: Match, root: str) -> None:
     """The weights of a file whose groups list their arrays; ``root`` is the group that lists the layers."""

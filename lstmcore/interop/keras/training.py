@@ -18,6 +18,7 @@ Entry = dict[str, Any]
 
 _BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")  # which one is meant, the shapes of the data say
 
+
 def compile_config(model: TrainableModel, names: bool = True) -> Entry | None:
     """The arguments of ``compile`` as Keras 3 writes them; None where the model is not compiled.
 
@@ -101,7 +102,7 @@ def _groups(rule: Optimizer) -> list[list[str]]:
     own = list(rule.own_slots())
     rest = [slot for slot in ("average", "gradient_accumulator") if slot in rule.slots(())]
     together = 1 if isinstance(rule, RMSprop) else 2
-    return [*([slot] for slot in rest), own[:together], *([slot] for slot in own[together:])]
+    return [[slot] for slot in rest] + [own[:together]] + [[slot] for slot in own[together:]]
 
 
 def _product(rule: Nadam, step: int) -> float:

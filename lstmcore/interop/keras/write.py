@@ -12,10 +12,12 @@ from typing import IO, Any
 
 import lstmcore
 from lstmcore.interop.keras.describe import described
+from lstmcore.interop.keras.keras_2 import VERSION as VERSION_2
+from lstmcore.interop.keras.keras_2 import described_2
 from lstmcore.interop.keras.listed import lists
 from lstmcore.interop.keras.nested import places
 from lstmcore.interop.keras.training import compile_config, optimizer_variables
-from lstmcore.layers.options import FLAG, checked
+from lstmcore.layers.options import FLAG, checked, choice
 from lstmcore.models.base import BaseModel
 from lstmcore.models.training import TrainableModel
 from lstmcore.storage.atomic import PathLike, replacing
@@ -51,30 +53,28 @@ def write_archive(model: BaseModel, path: PathLike, *, compiled: bool = True) ->
             _copy(arrays, archive, "model.weights.h5")
 
 
-def write_hdf5_file(model: BaseModel, path: PathLike, *, compiled: bool = True) -> None:
-    """Writes a whole model, the older ``.h5``; weights alone where the path ends in ``.weights.h5``."""
+def write_hdf5_file(model: BaseModel, path: PathLike, *, compiled: bool = True, keras: int = 3) -> None:
+    """Writes a whole model, the older ``.h5``; weights alone where the path ends in ``.weights.h5``.
+
+    Keras 3 loads it with ``keras.models.load_model``; one written with ``keras=2``, in the words of Keras 2, is for
+    tf.keras and tf_keras. What the optimizer remembers does not go along in such a file.
+
+    Raises:
+        ExportError: that Keras cannot hold this model, and what would be lost.
+        OSError: the file cannot be written; what was there is unchanged.
+        MissingLibraryError: h5py is not installed.
+    """
+    generation = checked("export_model", "keras", choice(2, 3), keras)
     if os.fspath(path).lower().endswith(".weights.h5"):
-        write_weights(model, path)
-    else:
-        write_legacy(model, path, compiled=compiled)
-
-
-def write_legacy(model: BaseModel, path: PathLike, *, compiled: bool = True) -> None:
-    """Writes a whole model as ``.h5``, as Keras 3 does on request."""
-    texts = {
-        "model_config": json.dumps(_plain(described(model))),
-        "keras_version": VERSION,
-        "backend": "tensorflow",
-    }
-    config = _compile_config(model, compiled, names=False)
+        return write_weights(model, path)
+    data, version = (described(model), VERSION) if generation == 3 else (described_2(model), VERSION_2)
+    texts = {"model_config": json.dumps(data), "keras_version": version, "backend": "tensorflow"}
+    config = _compile_config(model, compiled and generation == 3, names=False)
     if config is not None:
         texts["training_config"] = json.dumps(_legacy_training(config))
     with replacing(path) as file:
         write_hdf5(file, _listed(model, texts))
-
-
-def _plain(value: Any) -> Any:
-    return value
+    return None
 
 
 def _legacy_training(config: Mapping[str, Any]) -> dict[str, Any]:
