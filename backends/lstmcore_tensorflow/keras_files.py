@@ -35,8 +35,8 @@ def run(path: PathLike, inputs: Sequence[Any]) -> Ran:
     found = read_whole(path)
     if found.generation.major < 3 and (told := _otherwise(found.model)):
         raise UnsupportedFileError(
-            f"{os.path.basename(os.fspath(path))} is of {found.generation.name}, whose {told} Keras 3 takes for another one; "
-            "tf_keras can judge it: pip install tf_keras"
+            f"{os.path.basename(os.fspath(path))} is of {found.generation.name}, whose {told} Keras 3 takes for "
+            "another one; tf_keras can judge it: pip install tf_keras"
         )
     import keras
 

@@ -40,9 +40,7 @@ _LATER: Mapping[str, Any] = {
 }
 
 
-def described(
-    model: BaseModel, activation: Callable[[Function], Any] | None = None, implied: bool = False
-) -> Entry:
+def described(model: BaseModel, activation: Callable[[Function], Any] | None = None, implied: bool = False) -> Entry:
     """The model as Keras 3 serializes it. ExportError names what Keras has no words for.
 
     ``activation`` writes a function otherwise than for Keras 3; ``implied``: that a mask is implied may be said.

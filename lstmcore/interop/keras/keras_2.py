@@ -7,7 +7,7 @@ from typing import Any
 
 from lstmcore.activations import Function
 from lstmcore.errors import ExportError, FileError
-from lstmcore.interop.keras.describe import ACTIVATIONS, Entry, as_layer, described
+from lstmcore.interop.keras.describe import Entry, as_layer, described
 from lstmcore.interop.keras.generations import TF_KERAS
 from lstmcore.interop.keras.masks import check_masks
 from lstmcore.layers.symbolic import IMPLIED
@@ -30,8 +30,18 @@ _LATER: Mapping[str, Any] = {
     "sliding_window": None,
     "optional": False,
 }
-_NO_SEED = ("LSTM", "GRU", "LSTMCell", "GRUCell", "SimpleRNNCell", "Attention", "AdditiveAttention", "MultiHeadAttention")
+_NO_SEED = (
+    "LSTM",
+    "GRU",
+    "LSTMCell",
+    "GRUCell",
+    "SimpleRNNCell",
+    "Attention",
+    "AdditiveAttention",
+    "MultiHeadAttention",
+)
 _BESIDE = ("module", "registered_name", "build_config", "shared_object_id")
+_ENDS = ("input_layers", "output_layers")
 _RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional")
 
 
@@ -80,7 +90,7 @@ def _said(value: Any) -> Any:
     if isinstance(config, Mapping) and isinstance(kind, str):
         made["config"] = _options(kind, config)
         if config.get("layers") is not None and kind != "Sequential":
-            made["config"] |= _graph(config["layers"])
+            made["config"] |= {**_graph(config["layers"]), **{key: _listed(config[key]) for key in _ENDS}}
     return {key: _said(entry) for key, entry in made.items()}
 
 
@@ -153,6 +163,11 @@ def _graph(entries: list[Entry]) -> Entry:
 
     layers = [{**e, "inbound_nodes": [call(e["class_name"], n) for n in e["inbound_nodes"]]} for e in entries]
     return {"layers": layers}
+
+
+def _listed(ends: Any) -> Any:
+    """One end is a list of one."""
+    return [ends] if isinstance(ends, list) and isinstance(ends[0], str) else ends
 
 
 def _is_whole(entry: Entry) -> bool:

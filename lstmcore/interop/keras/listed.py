@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from numpy.typing import NDArray
 
 from lstmcore.errors import DamagedFileError
 from lstmcore.interop.keras.arrays import BESIDE, Arrays, Match
-from lstmcore.interop.keras.layouts import candidates
+from lstmcore.interop.keras.layouts import as_it_is, candidates
 from lstmcore.layers.module import Module
 from lstmcore.storage.container import show
 from lstmcore.storage.hdf5 import Dataset
@@ -44,12 +44,15 @@ def lists(model: Module) -> Iterator[tuple[str, dict[str, Array]]]:
     """The arrays of each layer by name, in Keras' order for such files: those that training changes come first."""
     frozen = model.frozen()
     for name, layer in model.parts.items():
-        found: dict[tuple[int, str], tuple[bool, str, Array]] = {}
-        for path, owner, weight in _paths(layer, name):
-            still = id(owner) in frozen or weight in owner.untrained
-            found.setdefault((id(owner), weight), (still, path, owner.own_weights[weight]))
-        ordered = sorted(found.values(), key=lambda entry: entry[0])
-        yield name, {path: array for _, path, array in ordered}
+        yield name, {path: owner.own_weights[weight] for path, owner, weight in _ordered(layer, name, frozen)}
+
+
+def _ordered(layer: Module, name: str, frozen: Set[int]) -> list[tuple[str, Module, str]]:
+    """The weights of a layer in Keras' order: what each is called, whose it is, and its name there."""
+    found: dict[tuple[int, str], tuple[str, Module, str]] = {}
+    for path, owner, weight in _paths(layer, name):
+        found.setdefault((id(owner), weight), (path, owner, weight))
+    return sorted(found.values(), key=lambda entry: id(entry[1]) in frozen or entry[2] in entry[1].untrained)
 
 
 def _paths(module: Module, at: str) -> Iterator[tuple[str, Module, str]]:
@@ -88,6 +91,8 @@ def _share(match: Match, module: Module, entries: list[Named]) -> None:
         return
     holders = {prefix: part for prefix, part in parts.items() if any(True for _ in part.owners())}
     shares = _by_label(_labels(holders), entries) or _in_order(holders, entries)
+    if shares is None and _in_keras_order(match, module, entries):
+        return
     if shares is None:
         told = ", ".join("/".join(parts) for parts, _ in entries[:6])
         raise match.error(f"{module.called()}: its parts {', '.join(holders)} cannot be told apart among {told}")
@@ -133,6 +138,17 @@ def _in_order(holders: Mapping[str, Module], entries: list[Named]) -> dict[str, 
         if wanted != sorted((parts[-1], dataset.shape) for parts, dataset in shares[prefix]):
             return None
     return shares
+
+
+def _in_keras_order(match: Match, module: Module, entries: list[Named]) -> bool:
+    """Takes the arrays in the order in which Keras loads them, where names and shapes do not speak against it."""
+    wanted = _ordered(module, "", match.model.frozen())
+    ours = [(weight.split("/")[-1], owner.own_weights[weight].shape) for _, owner, weight in wanted]
+    if ours != [(parts[-1], dataset.shape) for parts, dataset in entries]:
+        return False
+    for (_, owner, weight), (_, dataset) in zip(wanted, entries, strict=True):
+        match.take(owner, weight, as_it_is(weight), [dataset])
+    return True
 
 
 def _by_weight(match: Match, module: Module, entries: list[Named]) -> dict[str, Dataset]:

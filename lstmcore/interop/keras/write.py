@@ -68,7 +68,7 @@ def write_hdf5_file(model: BaseModel, path: PathLike, *, compiled: bool = True, 
     if os.fspath(path).lower().endswith(".weights.h5"):
         return write_weights(model, path)
     data, version = (described(model), VERSION) if generation == 3 else (described_2(model), VERSION_2)
-    texts = {"model_config": json.dumps(data), "keras_version": version, "backend": "tensorflow"}
+    texts = {"model_config": json.dumps(data), "keras_version": version}
     config = _compile_config(model, compiled and generation == 3, names=False)
     if config is not None:
         texts["training_config"] = json.dumps(_legacy_training(config))
@@ -88,8 +88,7 @@ def _listed(model: BaseModel, texts: Mapping[str, str]) -> Iterator[Group]:
     model.program  # noqa: B018  builds the weights, or says that there is no input shape yet
     layers = dict(lists(model))
     yield Group("", {}, texts)
-    beside = {key: texts[key] for key in ("keras_version", "backend")}
-    yield Group("model_weights", {}, {"layer_names": list(layers), **beside})
+    yield Group("model_weights", {}, {"layer_names": list(layers), "keras_version": texts["keras_version"]})
     for name, arrays in layers.items():
         yield Group(f"model_weights/{name}", arrays, {"weight_names": list(arrays)})
     yield Group("model_weights/top_level_model_weights", {}, {"weight_names": []})
