@@ -172,7 +172,7 @@ def _listed(ends: Any) -> Any:
 
 def _is_whole(entry: Entry) -> bool:
     """Whether it is a chain that knows its input."""
-    layers = entry["config"].get("layers") if entry["class_name"] == "Sequential" else None
+    layers = entry["config"].get("layers", []) if entry["class_name"] == "Sequential" else []
     return bool(layers) and layers[0]["class_name"] == "InputLayer"
 
 

@@ -128,7 +128,7 @@ class Graph:
 
 def _without_no_mask(node: Mapping[str, Any]) -> Any:
     """A call without a mask that is none, which Keras 3 writes for those of models: ``[None, None]``."""
-    kwargs = node.get("kwargs")
+    kwargs: Any = node.get("kwargs")
     mask = kwargs.get("mask") if isinstance(kwargs, Mapping) else None
     if not isinstance(mask, list) or any(entry is not None for entry in mask):
         return node

@@ -84,8 +84,8 @@ def _goes_on(call: Call, layers: set[str], found: set[SymbolicTensor], name: str
     if all(first) and (kind in _ALIKE or over_last):
         return True
     raise UnsupportedFileError(
-        f"{name}: {call.module.called()} gets what has time before the batch (time_major=True of a layer before it), and "
-        "does not treat both alike; in lstmcore it takes the batch first."
+        f"{name}: {call.module.called()} gets what has time before the batch (time_major=True of a layer before it), "
+        "and does not treat both alike; in lstmcore it takes the batch first."
     )
 
 

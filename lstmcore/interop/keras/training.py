@@ -100,7 +100,7 @@ def optimizer_variables(model: TrainableModel) -> dict[str, Array]:
 def _groups(rule: Optimizer) -> list[list[str]]:
     """The slots, those together that Keras makes weight by weight."""
     own = list(rule.own_slots())
-    rest = [slot for slot in ("average", "gradient_accumulator") if slot in rule.slots(())]
+    rest: list[str] = [slot for slot in ("average", "gradient_accumulator") if slot in rule.slots(())]
     together = 1 if isinstance(rule, RMSprop) else 2
     return [[slot] for slot in rest] + [own[:together]] + [[slot] for slot in own[together:]]
 
