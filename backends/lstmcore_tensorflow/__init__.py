@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from lstmcore.contract import Backend
 from lstmcore.hookspecs import BackendPlugin, hookimpl
 
@@ -27,3 +30,17 @@ def lstmcore_backend() -> BackendPlugin:
         distribution="tensorflow",
         install='pip install "lstmcore[tensorflow]"',
     )
+
+
+# What deals with models that live in Keras needs it, and is imported when it is asked for.
+_OBJECTS = ("from_keras", "to_keras")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OBJECTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.objects"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_OBJECTS]

@@ -33,4 +33,13 @@ def lstmcore_judges() -> Sequence[Judge]:
             install=_INSTALL,
         ),
         Judge("tflite", "TFLite", "lstmcore_tensorflow.files.tflite:run", requires=("tensorflow",), install=_INSTALL),
+        *(_keras(format, *row) for format in ("keras", "hdf5") for row in _KERAS),
     )
+
+
+_KERAS = (("Keras", "run", "keras", _INSTALL), ("tf_keras", "run_legacy", "tf_keras", "pip install tf_keras"))
+
+
+def _keras(format: str, name: str, run: str, module: str, install: str) -> Judge:
+    place = f"lstmcore_tensorflow.keras_files:{run}"
+    return Judge(format, name, place, requires=("tensorflow", module), install=install)

@@ -41,8 +41,20 @@ FORMATS: tuple[Format, ...] = (
         writes="lstmcore.interop.own:write",
         lists="lstmcore.interop.own:lists",
     ),
-    Format("keras", (".keras",), ("keras", "zip"), reads="lstmcore.interop.keras.files:read_archive"),
-    Format("hdf5", (".h5", ".hdf5", ".keras"), ("hdf5",), reads="lstmcore.interop.keras.files:read_hdf5"),
+    Format(
+        "keras",
+        (".keras",),
+        ("keras", "zip"),
+        reads="lstmcore.interop.keras.files:read_archive",
+        writes="lstmcore.interop.keras.write:write_archive",
+    ),
+    Format(
+        "hdf5",
+        (".h5", ".hdf5", ".keras"),
+        ("hdf5",),
+        reads="lstmcore.interop.keras.files:read_hdf5",
+        writes="lstmcore.interop.keras.write:write_hdf5_file",
+    ),
     Format("json", (".json",), ("text",), reads="lstmcore.interop.keras.files:read_json"),
     Format(
         "onnx",

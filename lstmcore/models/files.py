@@ -36,16 +36,16 @@ def save(model: BaseModel, path: PathLike) -> None:
     """Writes the model to a ``.safetensors`` file."""
     if Path(path).suffix != ".safetensors":
         raise SpecError(f"models are saved to .safetensors files; given {Path(path).name!r}")
-    _check_shared(model)
+    check_shared(model)
     write(path, model.weights, unbuilt_description(model))
 
 
 def unbuilt_description(model: BaseModel) -> str:
     """The JSON that goes with the weights in a file: without the arrays that they start from."""
-    return json.dumps(_without_arrays(model.serialize()))
+    return json.dumps(without_arrays(model.serialize()))
 
 
-def _check_shared(model: BaseModel) -> None:
+def check_shared(model: BaseModel) -> None:
     """SpecError where a layer with weights is a part of two others: read back, it would be two."""
     outers: dict[Module, Module] = {}
     for outer in model.modules():
@@ -58,16 +58,16 @@ def _check_shared(model: BaseModel) -> None:
                 )
 
 
-def _without_arrays(config: Any) -> Any:
+def without_arrays(config: Any) -> Any:
     """The description without the arrays that initializers hold: the file has the weights themselves."""
     if isinstance(config, list):
-        return [_without_arrays(entry) for entry in config]
+        return [without_arrays(entry) for entry in config]
     if not isinstance(config, dict):
         return config
     value = config.get("config")
     if isinstance(value, dict) and isinstance(value.get("value"), dict):  # Constant(array)
         return initializers.serialize(initializers.Zeros())
-    return {key: _without_arrays(entry) for key, entry in config.items()}
+    return {key: without_arrays(entry) for key, entry in config.items()}
 
 
 def load_model(path: PathLike) -> BaseModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lstmcore.errors import InputError, SpecError
@@ -54,6 +55,16 @@ class TrainableModel(BaseModel):
     def optimizer(self) -> Optimizer:
         """The optimizer that ``compile`` was given; its ``learning_rate`` may be set."""
         return self._compiled().optimizer
+
+    @property
+    def compiled_with(self) -> tuple[Any, ...] | None:
+        """What ``compile`` was given: optimizer, loss, loss_weights, metrics, weighted_metrics; None: it was not."""
+        return None if self._said is None else (self.optimizer, *self._said[1:])
+
+    def progress(self) -> tuple[Optimizer, int, Mapping[str, Mapping[str, Any]]]:
+        """How far training has come: the optimizer, the number of steps, and its slots by weight."""
+        training = self._compiled()
+        return training.optimizer, training.step, training.slots
 
     @property
     def metrics(self) -> list[Metric]:

@@ -61,11 +61,11 @@ def _mode(target: str) -> int | None:
 
 
 def _create(temporary: str, mode: int | None) -> BinaryIO:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(temporary, flags, 0o666 if mode is None else mode)
     if mode is not None and os.name == "posix":
         os.fchmod(descriptor, mode)
-    return open(descriptor, "wb")
+    return open(descriptor, "w+b")
 
 
 def _sync(directory: str) -> None:

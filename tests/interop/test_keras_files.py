@@ -308,7 +308,7 @@ def test_an_lstm_with_a_bias_of_eight_units_holds_weights_of_cudnn(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("option", "told"),
-    [({"time_major": True}, "time_major=True"), ({"evil": 1}, "evil"), ({"units": 0}, "units"), ({"rnn": []}, "rnn")],
+    [({"time_major": 1}, "time_major=1"), ({"evil": 1}, "evil"), ({"units": 0}, "units"), ({"rnn": []}, "rnn")],
 )
 def test_options_that_there_are_not_are_refused_by_name(option: Any, told: str, tmp_path: Path) -> None:
     config = (

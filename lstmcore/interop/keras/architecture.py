@@ -8,6 +8,7 @@ from typing import Any
 
 from lstmcore.errors import UnsupportedFileError
 from lstmcore.interop.keras.classes import ALIASES, CLASSES, FUNCTIONS, MERGES_1, REFUSED, Row
+from lstmcore.interop.keras.describe import STEEP
 from lstmcore.interop.keras.generations import Generation
 from lstmcore.interop.keras.nodes import Graph
 from lstmcore.storage.container import show
@@ -31,12 +32,15 @@ class Translator:
     """Translates one description. ``orders`` gathers each model's layers in the order of the file, by their names.
 
     ``reset_after(name)`` says of a GRU whose config does not, from the shape of its bias; None where it cannot.
+    ``time_major`` gathers the names of the layers that take time from the first axis.
     """
 
     name: str
     row: Generation
     reset_after: Callable[[str], bool | None] = lambda _: None
     orders: dict[frozenset[str], list[str]] = field(default_factory=dict)
+    time_major: set[str] = field(default_factory=set)
+    _met: int = 0
 
     def model(self, data: Any) -> Entry:
         """A whole model. UnsupportedFileError names what lstmcore lacks."""
@@ -78,7 +82,9 @@ class Translator:
         self._only(config, (*kept, "layers", "dtype"))
         layers, count = [], 0
         for data in entries:
+            met = self._met
             entry, more = self._entry(data)
+            self._note_time(entry, met)
             layers.append(entry)
             count = self._counted(count + more)
         self._note_order([entry["config"].get("name") for entry in layers])
@@ -94,7 +100,9 @@ class Translator:
             if self._computes_mask(data):
                 layers.append({**data, "module": _OPERATIONS})
                 continue
+            met = self._met
             entry, more = self._merged(data) if data.get("class_name") == "Merge" else self._entry(data)
+            self._note_time(entry, met)
             nodes = graph.nodes(data, entry["class_name"])
             count = self._counted(count + more * max(len(nodes), 1))
             entry["config"] = {**entry["config"], "name": name}
@@ -124,6 +132,10 @@ class Translator:
         known = [name for name in names if isinstance(name, str)]
         self.orders[frozenset(known)] = known
 
+    def _note_time(self, entry: Entry, met: int) -> None:
+        if self._met > met:
+            self.time_major.add(str(entry["config"].get("name")))
+
     def _only(self, config: Mapping[str, Any], known: tuple[str, ...]) -> None:
         for key in config:
             if key not in known:
@@ -138,6 +150,9 @@ class Translator:
             return self._layer("TimeDistributed", {**first, "name": config.get("name"), "layer": _as("Dense", inner)})
         rows = CLASSES[self.row.major]
         row = rows.get(theirs) or rows.get(ALIASES.get(theirs, "")) or Row(ALIASES.get(theirs, theirs))
+        if config.get("time_major") is True and "time_major" in row.gone:
+            config = {**config, "time_major": False}
+            self._met += 1
         first_1 = {"input_dtype": config.get("input_dtype")} if self.row.major == 1 and theirs not in rows else {}
         made = row.translate(theirs, {key: v for key, v in config.items() if key not in first_1}, self.name)
         for key, value in self.row.missing.get(row.ours, {}).items():
@@ -163,6 +178,8 @@ class Translator:
         if isinstance(value, str):
             return self.row.activations.get(value, value)
         kind = value.get("class_name") if isinstance(value, Mapping) else None
+        if kind == "Pipeline" and _same(value, STEEP):
+            return "hard_sigmoid_0_2"
         if isinstance(kind, str) and kind in FUNCTIONS and isinstance(value["config"], Mapping):
             return self._function(kind, value["config"])
         if isinstance(value, Mapping) and isinstance(value.get("config"), str):
@@ -188,6 +205,15 @@ class Translator:
 
     def _error(self, fault: str) -> UnsupportedFileError:
         return UnsupportedFileError(f"{self.name}: {fault}.")
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Whether all that is wanted is found."""
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(key in found and _same(found[key], wanted[key]) for key in wanted)
+    if isinstance(wanted, list):
+        return isinstance(found, list) and len(found) == len(wanted) and all(map(_same, found, wanted))
+    return bool(found == wanted)
 
 
 def _as(kind: str, config: Mapping[str, Any]) -> Entry:

@@ -62,8 +62,7 @@ def _forget(config: Config) -> Config:
 
 
 def _rectified(config: Config) -> Config:
-    theta = config.pop("theta", 1.0)
-    return {**config, "activation": {"name": "threshold", "threshold": theta, "default_value": 0.0}}
+    return {"threshold": 1.0, **config}
 
 
 _WEIGHT_1 = {
@@ -128,7 +127,7 @@ KERAS_1: Mapping[str, Row] = {
         {**_FIRST_1, "mode": (0,)},
     ),
     "PReLU": Row("PReLU", {"init": "alpha_initializer"}, _FIRST_1),
-    "ThresholdedReLU": Row("Activation", {}, _FIRST_1, convert=_rectified),
+    "ThresholdedReLU": Row("ReLU", {"theta": "threshold"}, _FIRST_1, convert=_rectified),
     "InputLayer": Row("InputLayer", {"input_dtype": "dtype"}),
 }
 
@@ -157,7 +156,7 @@ KERAS_2: Mapping[str, Row] = {
     "SpatialDropout1D": Row("SpatialDropout1D", gone={"noise_shape": ANY}),
     "Embedding": Row("Embedding", gone={"sparse": (False,)}),
     "InputLayer": Row("InputLayer", gone={"type_spec": (None,)}),
-    "ThresholdedReLU": Row("Activation", convert=_rectified),
+    "ThresholdedReLU": Row("ReLU", {"theta": "threshold"}, convert=_rectified),
 }
 
 KERAS_3: Mapping[str, Row] = {

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError, UnsupportedFileError
 from lstmcore.interop.keras.architecture import Translator
-from lstmcore.interop.keras.arrays import Match, listed, nested
-from lstmcore.interop.keras.generations import generation
+from lstmcore.interop.keras.arrays import Match
+from lstmcore.interop.keras.generations import Generation, generation
+from lstmcore.interop.keras.listed import listed
 from lstmcore.interop.keras.masks import check_masks
+from lstmcore.interop.keras.nested import nested
+from lstmcore.interop.keras.time_major import Axes, batch_axes, turned, with_time_first
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models.base import BaseModel
 from lstmcore.models.files import deserialize
-from lstmcore.naming import snake
 from lstmcore.storage.archive import Archive
 from lstmcore.storage.atomic import PathLike
 from lstmcore.storage.container import show
 from lstmcore.storage.description import MAX_BYTES, read_description
 from lstmcore.storage.hdf5 import Hdf5File
-from lstmcore.storage.magic import kind_of
+from lstmcore.storage.magic import HEAD, kind_of
 from lstmcore.storage.opening import Window, open_regular, read_all
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -28,6 +31,19 @@ _MOST_PACKED = 1100  # gzip makes at most 1,032 bytes of one
 _ROOM = 16 << 20
 _TRAINING = 6  # a .keras holds the optimizer's slots too: Adam's are twice the weights
 Orders = Mapping[frozenset[str], list[str]]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model, the layers of the models in it in the file's order, and which Keras wrote it; None: it was given.
+
+    ``axes`` says where the batch is in arrays of a model that has time first.
+    """
+
+    model: BaseModel
+    orders: Orders
+    generation: Generation | None
+    axes: Axes | None = None
 
 
 def read_json(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
@@ -40,33 +56,45 @@ def read_json(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
         )
     if spec is not None:
         raise UnsupportedFileError(f"{name} describes a model itself; leave spec out.")
-    return _weights_file(weights, _json(path))
+    return _weights_file(weights, _json(path)).model
 
 
 def read_hdf5(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
     """A model from an HDF5 file: a whole one, or weights alone for the model that ``spec`` is."""
     _no_weights(path, weights)
-    return _weights_file(path, spec)
+    return _weights_file(path, spec).model
 
 
 def read_archive(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
     """A model from a ``.keras`` archive."""
     _no_weights(path, weights)
-    name = os.path.basename(os.fspath(path))
     if spec is not None:
+        name = os.path.basename(os.fspath(path))
         raise UnsupportedFileError(f"{name} describes its model itself; leave spec out.")
+    return _archive(path).model
+
+
+def _archive(path: PathLike) -> Built:
+    name = os.path.basename(os.fspath(path))
     with open_regular(path) as file:
         archive = Archive(file, name)
         metadata = read_description(archive.read(_METADATA, MAX_BYTES), f"{name}, {_METADATA}")
         version = metadata.get("keras_version") if isinstance(metadata, dict) else None
         description = read_description(archive.read(_CONFIG, MAX_BYTES), f"{name}, {_CONFIG}")
-        model, orders = _built(description, _text(version), name, None)
-        size = sum(array.nbytes for array in model.weights.values())
+        made = built(description, _text(version), name)
+        size = sum(array.nbytes for array in made.model.weights.values())
         hdf5 = Hdf5File(archive.open(_WEIGHTS, _TRAINING * size + _ROOM), name)
-        return _filled(model, orders, hdf5, os.fstat(file.fileno()).st_size)
+        return _filled(made, hdf5, os.fstat(file.fileno()).st_size)
 
 
-def _weights_file(path: PathLike, spec: Any) -> BaseModel:
+def read_whole(path: PathLike) -> Built:
+    """What is in a file that holds all of a model, and which generation of Keras wrote it."""
+    with open_regular(path) as file:
+        head = file.read(HEAD) or b""
+    return _weights_file(path, None) if kind_of(head) == "hdf5" else _archive(path)
+
+
+def _weights_file(path: PathLike, spec: Any) -> Built:
     name = os.path.basename(os.fspath(path))
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -75,10 +103,10 @@ def _weights_file(path: PathLike, spec: Any) -> BaseModel:
         hdf5 = Hdf5File(Window(file, 0, size), name)
         if spec is None:
             description, version = _described(hdf5)
-            model, orders = _built(description, version, name, hdf5)
+            made = built(description, version, name, hdf5)
         else:
-            model, orders = _specified(spec, hdf5)
-        return _filled(model, orders, hdf5, size)
+            made = _specified(spec, hdf5)
+        return _filled(made, hdf5, size)
 
 
 def _no_weights(path: PathLike, weights: PathLike | None) -> None:
@@ -120,11 +148,11 @@ def _json(path: PathLike) -> Any:
     return read_description(raw, name)
 
 
-def _specified(spec: Any, file: Hdf5File) -> tuple[BaseModel, Orders]:
+def _specified(spec: Any, file: Hdf5File) -> Built:
     """The model that ``spec`` is, or describes."""
     if isinstance(spec, BaseModel):
         spec.program  # noqa: B018  builds the weights, or says that there is no input shape yet
-        return spec, {}
+        return Built(spec, {}, None)
     if isinstance(spec, str) and spec.lstrip().startswith("{"):
         description: Any = read_description(spec, "spec")
     elif isinstance(spec, (str, os.PathLike)):
@@ -134,18 +162,24 @@ def _specified(spec: Any, file: Hdf5File) -> tuple[BaseModel, Orders]:
     else:
         raise UnsupportedFileError(f"spec is {show(spec)}; expected a model, its JSON, or the path of that.")
     version = _text(description.get("keras_version")) if isinstance(description, Mapping) else None
-    return _built(description, version, file.name, file)
+    return built(description, version, file.name, file)
 
 
-def _built(description: Any, version: str | None, name: str, file: Hdf5File | None) -> tuple[BaseModel, Orders]:
-    """The model described, its weights still without memory; and the layers of its models in the file's order."""
+def built(description: Any, version: str | None, name: str, file: Hdf5File | None = None) -> Built:
+    """The model described, its weights still without memory."""
     row = generation(version or _inner_version(description), description, name)
     translator = Translator(name, row, lambda layer: None if file is None else _two_biases(file, layer))
+    axes = None
     with placeholder_weights():
-        model = deserialize(translator.model(description))
+        translated = translator.model(description)
+        model = deserialize(translated)
         model.program  # noqa: B018  builds the weights
+        if translator.time_major:
+            inputs, axes = batch_axes(model, translator.time_major, name)
+            model = deserialize(turned(translated, inputs))
+            model.program  # noqa: B018
     check_masks(model, row, name)
-    return model, translator.orders
+    return Built(model, translator.orders, row, axes)
 
 
 def _inner_version(description: Any) -> str | None:
@@ -161,15 +195,15 @@ def _two_biases(file: Hdf5File, layer: str) -> bool | None:
     return None
 
 
-def _filled(model: BaseModel, orders: Orders, file: Hdf5File, size: int) -> BaseModel:
+def _filled(made: Built, file: Hdf5File, size: int) -> Built:
     """The model with the weights of the file, once all of them fit it."""
     try:
-        match = Match(file, model)
+        match = Match(file, made.model)
         root = "model_weights" if "model_weights" in file.groups else ""
         if file.texts(root, "layer_names") is not None:
             listed(match, root)
         else:
-            nested(match, orders, snake)
+            nested(match, made.orders)
         match.check()
         if match.size() > _MOST_PACKED * size + _ROOM:
             raise UnsafeFileError(f"{file.name} has {size} bytes, and its weights would take {match.size()}.")
@@ -179,4 +213,4 @@ def _filled(model: BaseModel, orders: Orders, file: Hdf5File, size: int) -> Base
         raise
     finally:
         file.close()
-    return model
+    return replace(made, model=with_time_first(made.model, made.axes)) if made.axes else made

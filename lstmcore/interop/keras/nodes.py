@@ -29,7 +29,7 @@ class Graph:
         if not isinstance(found, list):
             raise self._error(f"the calls of {show(data.get('name'))} are {show(found)}")
         if all(isinstance(node, Mapping) and "args" in node for node in found):
-            return found
+            return [_without_no_mask(node) for node in found]
         return [self._call(node, ours) for node in found]
 
     def ends(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,3 +124,12 @@ class Graph:
 
     def _error(self, fault: str) -> UnsupportedFileError:
         return UnsupportedFileError(f"{self._name}: {fault}.")
+
+
+def _without_no_mask(node: Mapping[str, Any]) -> Any:
+    """A call without a mask that is none, which Keras 3 writes for those of models: ``[None, None]``."""
+    kwargs: Any = node.get("kwargs")
+    mask = kwargs.get("mask") if isinstance(kwargs, Mapping) else None
+    if not isinstance(mask, list) or any(entry is not None for entry in mask):
+        return node
+    return {**node, "kwargs": {key: value for key, value in kwargs.items() if key != "mask"}}
