@@ -42,6 +42,13 @@ FORMATS: tuple[Format, ...] = (
         reads="lstmcore.interop.formats:read_onnx",
         writes="lstmcore.interop.onnx.write:write",
     ),
+    Format(
+        "pytorch",
+        (".pt", ".pth", ".safetensors"),
+        ("pt", "pytorch", "safetensors"),
+        reads="lstmcore.interop.pytorch.files:read",
+        lists="lstmcore.interop.pytorch.files:lists",
+    ),
 )
 
 JUDGES: tuple[Judge, ...] = (

@@ -77,7 +77,7 @@ def _weights_file(path: PathLike, spec: Any) -> BaseModel:
             description, version = _described(hdf5)
             model, orders = _built(description, version, name, hdf5)
         else:
-            model, orders = _specified(spec, hdf5)
+            model, orders = _specified(spec, name, hdf5)
         return _filled(model, orders, hdf5, size)
 
 
@@ -120,8 +120,12 @@ def _json(path: PathLike) -> Any:
     return read_description(raw, name)
 
 
-def _specified(spec: Any, file: Hdf5File) -> tuple[BaseModel, Orders]:
-    """The model that ``spec`` is, or describes."""
+def specified(spec: Any, name: str) -> BaseModel:
+    """The model that ``spec`` is, or describes, as JSON or by the path of that; ``name`` is for messages."""
+    return _specified(spec, name, None)[0]
+
+
+def _specified(spec: Any, name: str, file: Hdf5File | None) -> tuple[BaseModel, Orders]:
     if isinstance(spec, BaseModel):
         spec.program  # noqa: B018  builds the weights, or says that there is no input shape yet
         return spec, {}
@@ -134,7 +138,7 @@ def _specified(spec: Any, file: Hdf5File) -> tuple[BaseModel, Orders]:
     else:
         raise UnsupportedFileError(f"spec is {show(spec)}; expected a model, its JSON, or the path of that.")
     version = _text(description.get("keras_version")) if isinstance(description, Mapping) else None
-    return _built(description, version, file.name, file)
+    return _built(description, version, name, file)
 
 
 def _built(description: Any, version: str | None, name: str, file: Hdf5File | None) -> tuple[BaseModel, Orders]:
