@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -21,6 +22,10 @@ import keras_files
 import pytest
 import torch
 import torch_files as make
+
+import lstmcore as lc
+from lstmcore.errors import FileError
+from lstmcore.interop.pytorch.pickled import read_pickle
 
 SECONDS = 1.0
 MEBIBYTES = 64.0
@@ -295,9 +300,7 @@ PICKLES: dict[str, Case] = {
         b"\x80\x02}(" + b"".join(make.integer(k * (2**61 - 1)) + b"N" for k in range(100_000)) + b"u."
     ),
     "floats that collide": pickled(
-        b"\x80\x02}("
-        + b"".join(b"G" + struct.pack(">d", float(2**61 - 1) * k) + b"N" for k in range(100_000))
-        + b"u."
+        b"\x80\x02}(" + b"".join(b"G" + struct.pack(">d", float(2**61 - 1) * k) + b"N" for k in range(100_000)) + b"u."
     ),
     "tuples that collide": pickled(b"\x80\x02}(" + b"".join(b")N" for _ in range(100_000)) + b"u."),
     "a pickle of 20 MB": pickled(make.state(b"", ("x", b"B" + struct.pack("<I", 20 << 20) + bytes(20 << 20)))),
@@ -308,9 +311,7 @@ PICKLES: dict[str, Case] = {
     "a text": pickled(b"\x80\x02" + make.text("weights") + b"."),
     "numbers for names": pickled(b"\x80\x02}K\x01" + make.tensor(make.storage()) + b"s."),
     "integers for weights": weight(make.storage(kind="torch.IntStorage")),
-    "complex weights": said(
-        make.tensor(make.storage(kind="torch.ComplexFloatStorage")), members={"data/0": bytes(48)}
-    ),
+    "complex weights": said(make.tensor(make.storage(kind="torch.ComplexFloatStorage")), members={"data/0": bytes(48)}),
     "a tensor of a strange kind": weight(make.storage(), made="torch._utils._rebuild_sparse_tensor"),
     "another shape": weight(make.storage(), shape=(3, 2), stride=(2, 1)),
     "a huge shape by strides of 0": weight(make.storage(), shape=(2**30, 2**30), stride=(0, 0)),
@@ -456,38 +457,39 @@ def good_files(folder: Path) -> list[Path]:
     return [made, old, safe, theirs]
 
 
-def test_what_was_cut_short(reader: Callable[[Any], dict[str, Any]], tmp_path: Path) -> None:
-    (tmp_path / "spec.json").write_text(json.dumps(make.SPEC))
+def test_what_was_cut_short(tmp_path: Path) -> None:
     for path in good_files(tmp_path):
         data = path.read_bytes()
-        assert reader({"path": str(path), "spec": str(tmp_path / "spec.json")})["result"] == "model"
+        lc.import_model(path, spec=make.SPEC)
         for part in range(50):
             path.write_bytes(data[: len(data) * part // 50])
-            answer = reader({"path": str(path), "spec": str(tmp_path / "spec.json")})
-            assert answer["result"] == "refused" and answer["done"] == [], (path.name, part, answer)
-            assert answer["seconds"] < SECONDS and answer["rise"] < MEBIBYTES
+            with pytest.raises(FileError):
+                lc.import_model(path, spec=make.SPEC)
 
 
-def test_bits_turned_over(reader: Callable[[Any], dict[str, Any]], tmp_path: Path) -> None:
-    (tmp_path / "spec.json").write_text(json.dumps(make.SPEC))
-    models = 0
-    for k, path in enumerate(good_files(tmp_path)):
-        seeds = list(range(500 * k, 500 * (k + 1)))
-        answer = reader({"path": str(path), "spec": str(tmp_path / "spec.json"), "flips": seeds, "most": MEBIBYTES})
-        assert answer["result"] == "flipped" and answer["odd"] == [], answer
-        assert answer["slowest"] < SECONDS and answer["rise"] < MEBIBYTES
-        models += answer["models"]
-    assert 0 < models < 1000  # a legacy file and a .safetensors have no checksum
+def test_bits_turned_over() -> None:
+    script = Path(__file__).with_name("fuzz_pytorch.py")
+    done = subprocess.run([sys.executable, str(script), "2000"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    found = re.search(r"^2000 files, (\d+) of them models, 0 wrong", done.stdout, re.MULTILINE)
+    assert found and 0 < int(found[1]) < 1500  # only the numbers of an archive have a checksum
 
 
 def test_instructions_at_random(tmp_path: Path) -> None:
     """Pickles made of instructions in any order: refused, or some value; nothing else comes of them."""
-    from lstmcore.errors import FileError
-    from lstmcore.interop.pytorch.pickled import read_pickle
-
     pieces = [
         *(bytes([code]) for code in b"()}]NQRbst.aeud\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x93\x94l"),
-        *(b"K\x00", b"K\x02", b"q\x00", b"q\x01", b"h\x00", b"h\x01", b"\x80\x02", make.text("storage"), make.text("0")),
+        *(
+            b"K\x00",
+            b"K\x02",
+            b"q\x00",
+            b"q\x01",
+            b"h\x00",
+            b"h\x01",
+            b"\x80\x02",
+            make.text("storage"),
+            make.text("0"),
+        ),
         *(make.name(n) for n in ("torch._utils._rebuild_tensor_v2", "torch.FloatStorage", "collections.OrderedDict")),
         *(make.name(n) for n in ("argparse.Namespace", "torch._utils._rebuild_parameter", "collections.Counter")),
         *(make.storage(), make.tensor(make.storage()), make.sizes((2, 3))),
