@@ -64,6 +64,13 @@ FORMATS: tuple[Format, ...] = (
         writes="lstmcore.interop.onnx.write:write",
     ),
     Format(
+        "pytorch",
+        (".pt", ".pth", ".safetensors"),
+        ("pt", "pytorch", "safetensors"),
+        reads="lstmcore.interop.pytorch.files:read",
+        lists="lstmcore.interop.pytorch.files:lists",
+    ),
+    Format(
         "npz",
         (".npz",),
         ("npz", "zip"),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lstmcore.errors import UnsafeFileError, UnsupportedFileError
+from lstmcore.layers.base import placeholder_weights
 from lstmcore.models.files import deserialize
 from lstmcore.storage.container import show
 from lstmcore.storage.description import MAX_BYTES, read_description
@@ -17,21 +18,27 @@ if TYPE_CHECKING:
 
 
 def specified(spec: Any) -> BaseModel:
-    """A model itself, or one from its JSON: as a string, as what that says, or as the path of a file with it.
+    """A model itself, or one from its JSON, of any generation of Keras: a string, what it says, or the path of a file.
 
     Raises FileError where it is none of these, SpecError where the JSON is not that of a model, OSError as ``open``.
     """
+    from lstmcore.interop.keras.files import built
     from lstmcore.models.base import BaseModel
 
     if isinstance(spec, BaseModel):
         spec.program  # noqa: B018  builds the weights, or says that there is no input shape yet
         return spec
-    model = deserialize(_described(spec))
-    model.program  # noqa: B018
+    description = described(spec)
+    if not (isinstance(description, Mapping) and "module" in description):  # not ours, which is Keras 3's
+        return built(description, None, "spec").model
+    with placeholder_weights():
+        model = deserialize(description)
+        model.program  # noqa: B018
     return model
 
 
-def _described(spec: Any) -> Any:
+def described(spec: Any) -> Any:
+    """What the JSON of a model says; see `specified`."""
     if isinstance(spec, Mapping):
         return spec
     if isinstance(spec, str) and spec.lstrip().startswith("{"):

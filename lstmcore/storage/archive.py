@@ -111,8 +111,12 @@ class Archive:
             self._refuse("it is a part of an archive in several files")
         count, size, start = fields[4:7]
         last = place
-        if count == 0xFFFF or _FULL in (size, start):
-            count, size, start, last = self._end64(place)
+        needed = count == 0xFFFF or _FULL in (size, start)
+        if needed or start + size != place:  # PyTorch writes a second end where none is needed
+            *found, last = self._end64(place)
+            if not needed and found != [count, size, start]:
+                self._refuse("its directory ends twice, and differently")
+            count, size, start = found
         if count > MAX_MEMBERS or size > MAX_DIRECTORY:
             self._refuse(f"its directory has {count} members in {size} bytes; at most {MAX_MEMBERS} are read")
         if start + size != last:
@@ -123,7 +127,9 @@ class Archive:
         if place < _LOCATOR64.size + _END64.size:
             self._damaged("its directory is missing")
         sign, _, at, _ = _LOCATOR64.unpack(self._at(place - _LOCATOR64.size, _LOCATOR64.size))
-        if sign != b"PK\x06\x07" or at != place - _LOCATOR64.size - _END64.size:
+        if sign != b"PK\x06\x07":
+            self._refuse("its directory is not where its end says; bytes lie around it that belong to nothing")
+        if at != place - _LOCATOR64.size - _END64.size:
             self._damaged("the end of its directory is not where it says")
         fields = _END64.unpack(self._at(at, _END64.size))
         if fields[0] != b"PK\x06\x06" or fields[6] != fields[7]:

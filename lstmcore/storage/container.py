@@ -33,6 +33,21 @@ MAX_AXES = 32
 DTYPES: Mapping[str, str] = {"F64": "float64", "F32": "float32"}
 """The file's name of a dtype -> NumPy's, in the order in which their tensors are written."""
 
+FOREIGN_DTYPES: Mapping[str, tuple[str, int]] = {
+    **{name: (dtype, np.dtype(dtype).itemsize) for name, dtype in DTYPES.items()},
+    "F16": ("float16", 2),
+    "BF16": ("bfloat16", 2),
+    "I64": ("int64", 8),
+    "I32": ("int32", 4),
+    "I16": ("int16", 2),
+    "I8": ("int8", 1),
+    "U8": ("uint8", 1),
+    "BOOL": ("bool", 1),
+}
+"""The dtypes of files that others wrote: what they are called here, and the bytes of a number."""
+
+_OWN_DTYPES = {name: FOREIGN_DTYPES[name] for name in DTYPES}
+
 FILE_DTYPES: Mapping[str, str] = {dtype: name for name, dtype in DTYPES.items()}
 
 METADATA = "__metadata__"
@@ -49,6 +64,7 @@ class Entry:
     shape: tuple[int, ...]
     start: int
     stop: int
+    file_dtype: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,8 +88,8 @@ class Container:
                 )
         return found
 
-    def entries(self) -> dict[str, Entry]:
-        """Every tensor by name, in the order of the file.
+    def entries(self, dtypes: Mapping[str, tuple[str, int]] = _OWN_DTYPES) -> dict[str, Entry]:
+        """Every tensor by name, in the order of the file; ``dtypes`` are those that may be in it.
 
         Raises DamagedFileError unless names are good names, shapes fit dtypes and lengths, and the
         tensors fill the file without a gap or overlap.
@@ -81,7 +97,7 @@ class Container:
         fields = {name: field for name, field in self.fields.items() if name != METADATA}
         if len(fields) > MAX_TENSORS:
             raise DamagedFileError(f"{self.name} has {len(fields)} tensors; at most {MAX_TENSORS} are read.")
-        entries = {name: self._entry(name, field) for name, field in fields.items()}
+        entries = {name: self._entry(name, field, dtypes) for name, field in fields.items()}
         entries = dict(sorted(entries.items(), key=lambda item: (item[1].start, item[1].stop)))
         position = self.data
         for name, entry in entries.items():
@@ -94,7 +110,7 @@ class Container:
             raise DamagedFileError(f"{self.name} {fault}: {self.size} bytes; its header says {position}.")
         return entries
 
-    def _entry(self, name: str, field: Any) -> Entry:
+    def _entry(self, name: str, field: Any, dtypes: Mapping[str, tuple[str, int]]) -> Entry:
         def refuse(fault: str) -> NoReturn:
             raise DamagedFileError(f"{self.name}: tensor {show(name)} {fault}.")
 
@@ -103,19 +119,19 @@ class Container:
         if not isinstance(field, dict) or set(field) != {"dtype", "shape", "data_offsets"}:
             refuse("is not described by dtype, shape and data_offsets, and these only")
         dtype, shape, offsets = field["dtype"], field["shape"], field["data_offsets"]
-        if not isinstance(dtype, str) or dtype not in DTYPES:
-            refuse(f"has dtype {show(dtype)}; expected {' or '.join(sorted(DTYPES))}")
+        if not isinstance(dtype, str) or dtype not in dtypes:
+            refuse(f"has dtype {show(dtype)}; expected {' or '.join(sorted(dtypes))}")
         if not _are_naturals(shape) or len(shape) > MAX_AXES:
             refuse(f"has shape {show(shape)}; expected at most {MAX_AXES} whole numbers")
         if not _are_naturals(offsets) or len(offsets) != 2:
             refuse(f"has data_offsets {show(offsets)}; expected two whole numbers")
-        itemsize = np.dtype(DTYPES[dtype]).itemsize
+        called, itemsize = dtypes[dtype]
         if math.prod(max(length, 1) for length in shape) * itemsize >= _TOO_LARGE:
             refuse(f"has shape {show(shape)}, which is larger than any file")
         size = math.prod(shape) * itemsize
         if offsets[1] - offsets[0] != size:
             refuse(f"is {show(shape)} of {dtype}, {size} bytes; its data_offsets are {show(offsets)}")
-        return Entry(DTYPES[dtype], tuple(shape), self.data + offsets[0], self.data + offsets[1])
+        return Entry(called, tuple(shape), self.data + offsets[0], self.data + offsets[1], dtype)
 
 
 def read_container(file: FileIO, name: str) -> Container:

@@ -15,12 +15,12 @@ from lstmcore.interop.keras.listed import listed
 from lstmcore.interop.keras.masks import check_masks
 from lstmcore.interop.keras.nested import nested
 from lstmcore.interop.keras.time_major import Axes, batch_axes, turned, with_time_first
+from lstmcore.interop.specs import described
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models.base import BaseModel
 from lstmcore.models.files import deserialize
 from lstmcore.storage.archive import Archive
 from lstmcore.storage.atomic import PathLike
-from lstmcore.storage.container import show
 from lstmcore.storage.description import MAX_BYTES, read_description
 from lstmcore.storage.hdf5 import Hdf5File
 from lstmcore.storage.magic import HEAD, kind_of
@@ -153,14 +153,7 @@ def _specified(spec: Any, file: Hdf5File) -> Built:
     if isinstance(spec, BaseModel):
         spec.program  # noqa: B018  builds the weights, or says that there is no input shape yet
         return Built(spec, {}, None)
-    if isinstance(spec, str) and spec.lstrip().startswith("{"):
-        description: Any = read_description(spec, "spec")
-    elif isinstance(spec, (str, os.PathLike)):
-        description = _json(spec)
-    elif isinstance(spec, Mapping):
-        description = spec
-    else:
-        raise UnsupportedFileError(f"spec is {show(spec)}; expected a model, its JSON, or the path of that.")
+    description = described(spec)
     version = _text(description.get("keras_version")) if isinstance(description, Mapping) else None
     return built(description, version, file.name, file)
 

@@ -1,0 +1,143 @@
+"""PyTorch's files to models: ``.pt`` and ``.pth`` of torch.save, and ``.safetensors``, into a given model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstmcore.errors import FileError, UnsupportedFileError, WeightsMismatchError
+from lstmcore.interop.listing import Listed, Listing
+from lstmcore.interop.pytorch.described import FLOATS
+from lstmcore.interop.pytorch.matching import Match, match
+from lstmcore.interop.pytorch.sketch import sketched
+from lstmcore.interop.pytorch.states import State, open_state
+from lstmcore.interop.pytorch.targets import Fill
+from lstmcore.interop.pytorch.units import describe_all, find_units
+from lstmcore.interop.specs import specified
+from lstmcore.layers.module import Module
+from lstmcore.models.base import BaseModel
+from lstmcore.storage.atomic import PathLike
+from lstmcore.storage.container import show
+
+Array = NDArray[Any]
+
+
+def read(
+    path: PathLike,
+    weights: PathLike | None = None,
+    spec: Any = None,
+    *,
+    map: Mapping[str, Any] | None = None,
+    key: str | None = None,
+    ignore: Sequence[str] = (),
+) -> BaseModel:
+    """The model ``spec`` with the weights of a state_dict.
+
+    Args:
+        path: a file of ``torch.save(model.state_dict(), ...)``, a checkpoint around one, or a ``.safetensors``.
+        weights: is not for this format.
+        spec: the model, its JSON, or the path of that. A model is given the weights and returned.
+        map: layer -> module, where names, shapes and order do not tell: ``{"lstm_1": "encoder.lstm"}``; a layer of a
+            deep LSTM is ``"encoder.lstm.l1"``, a backward half ``"encoder.lstm.l1_reverse"``. Also weight -> tensor:
+            ``{"dense/kernel": "fc.weight"}``. Where it names all layers, other modules stay in the file.
+        key: where in a checkpoint the state_dict is, if there are several.
+        ignore: modules and tensors to leave in the file.
+
+    Raises:
+        FileError: it cannot be imported; WeightsMismatchError says what is on both sides.
+    """
+    if weights is not None:
+        raise UnsupportedFileError(
+            "weights= is given; a state_dict holds weights itself: give it as the path, and spec=."
+        )
+    with open_state(path, key) as state:
+        if spec is None and state.spec is None:
+            raise UnsupportedFileError(_no_spec(state))
+        model = specified(state.spec if spec is None else spec)
+        fill(model, state, match(model, state, map, ignore))
+    return model
+
+
+def explain(
+    path: PathLike,
+    spec: Any = None,
+    *,
+    map: Mapping[str, Any] | None = None,
+    key: str | None = None,
+    ignore: Sequence[str] = (),
+) -> Match:
+    """Which module `read` takes for each layer, and why; no number is read. ``print`` it."""
+    with open_state(path, key) as state:
+        if spec is None and state.spec is None:
+            raise UnsupportedFileError(_no_spec(state))
+        model = specified(state.spec if spec is None else spec)
+        return match(model, state, map, ignore)
+
+
+def lists(path: PathLike) -> Listing:
+    """The tensors of a state_dict and the modules that they are of; no number is read."""
+    with open_state(path) as state:
+        arrays = tuple(Listed(name, tensor.shape, tensor.dtype) for name, tensor in state.tensors.items())
+        about: dict[str, Any] = {"modules": describe_all(find_units(state.tensors))}
+        about |= {"key": state.key, "beside": list(state.beside)} if state.key else {}
+        about |= {"prefix": state.prefix} if state.prefix else {}
+        return Listing(arrays, {**about, **state.about})
+
+
+def _no_spec(state: State) -> str:
+    found = find_units(state.tensors)
+    lines = "\n  ".join(describe_all(found)[:40])
+    return (
+        f"{state.name} holds weights alone, and does not say what computes with them. It has\n  {lines}\n"
+        f"Give the model they are for, spec=model. Perhaps it is this one; the code that trained it knows:\n"
+        f"{sketched(found)}"
+    )
+
+
+def fill(model: Module, state: State, found: Match) -> None:
+    """Gives the model the weights that the match says; all of them or, after an error, none.
+
+    A warning names weights that hold NaN or infinity.
+    """
+    paths = {(id(owner), weight): path for path, owner, weight in model.owners()}
+    for _, names in found.fills:
+        wrong = [name for name in names if state.tensors[name].dtype not in FLOATS]
+        if wrong:
+            raise WeightsMismatchError(
+                f"{state.name}: {show(wrong[0])} holds {state.tensors[wrong[0]].dtype}; expected floats."
+            )
+    made: dict[int, tuple[Module, dict[str, Array]]] = {}
+    odd = []
+    for rule, names in found.fills:
+        path = paths[id(rule.owner), rule.weight]
+        array = _array(rule, [state.read(name) for name in names], path, state.name)
+        odd += [] if _is_finite(array) else [path]
+        made.setdefault(id(rule.owner), (rule.owner, {}))[1][rule.weight] = array
+    for owner, arrays in made.values():
+        owner.replace_own(arrays)
+    if odd:
+        warnings.warn(f"{state.name}: NaN or infinity in {', '.join(odd)}", UserWarning, stacklevel=4)
+
+
+def _array(rule: Fill, arrays: list[Array], path: str, name: str) -> Array:
+    target = rule.owner.own_weights[rule.weight]
+    array = rule.make(arrays)
+    if array.shape != target.shape:
+        raise FileError(f"{name}: {path} has shape {array.shape} where {target.shape} is wanted.")
+    with np.errstate(over="ignore"):
+        cast = np.ascontiguousarray(array, target.dtype)
+    if array.dtype.itemsize > cast.dtype.itemsize and not np.array_equal(cast, array, equal_nan=True):
+        raise WeightsMismatchError(
+            f"{name}: {path} is of {target.dtype}, and the file's {array.dtype} does not fit into it; "
+            "give a spec whose layers have dtype='float64'."
+        )
+    return cast if cast.flags.owndata and cast.flags.writeable else cast.copy()
+
+
+def _is_finite(array: Array) -> bool:
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())

@@ -1,0 +1,6 @@
+"""Makes the modules beside the tests importable, and those one folder up."""
+
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
