@@ -50,6 +50,7 @@ JUDGES: tuple[Judge, ...] = (
         "ONNX Runtime",
         "lstmcore.interop.onnx.verify:run",
         requires=("onnxruntime",),
+        states=True,
         install="pip install 'lstmcore[onnx]'",
     ),
 )
@@ -119,15 +120,8 @@ def export_model(model: BaseModel, path: PathLike, format: str | None = None, **
         OSError: the file cannot be written; what was there is unchanged.
         ImportError: what writes this format is not installed; the message says how to install it.
     """
-    name = os.path.basename(os.fspath(path))
-    written = {row.name: row for row in formats() if row.writes is not None}
-    if format is not None and format not in written:
-        raise UnsupportedFileError(f"no format {format!r} is written.{near(format, written)}")
-    found = [row for row in written.values() if row.name == format or name.lower().endswith(row.suffixes)]
-    if not found:
-        suffixes = ", ".join(suffix for row in written.values() for suffix in row.suffixes)
-        raise UnsupportedFileError(f"{name}: no format with this suffix is written; expected one of {suffixes}.")
-    _taking(found[0], function(str(found[0].writes)), options)(model, path, **options)
+    row = row_written(path, format)
+    _taking(row, function(str(row.writes)), options)(model, path, **options)
 
 
 def read_onnx(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
@@ -145,6 +139,24 @@ def function(place: str) -> Callable[..., Any]:
     module, _, name = place.partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return function
+
+
+def row_of(path: PathLike, format: str | None = None) -> Format:
+    """The row of a file: that of the name, or told from its content and suffix. FileError where there is none."""
+    return _row(path, os.path.basename(os.fspath(path)), format)
+
+
+def row_written(path: PathLike, format: str | None = None) -> Format:
+    """The row that writes files of that name; FileError where there is none."""
+    name = os.path.basename(os.fspath(path))
+    written = {row.name: row for row in formats() if row.writes is not None}
+    if format is not None and format not in written:
+        raise UnsupportedFileError(f"no format {format!r} is written.{near(format, written)}")
+    found = [row for row in written.values() if row.name == format or name.lower().endswith(row.suffixes)]
+    if not found:
+        suffixes = ", ".join(suffix for row in written.values() for suffix in row.suffixes)
+        raise UnsupportedFileError(f"{name}: no format with this suffix is written; expected one of {suffixes}.")
+    return next((row for row in found if row.name == format), found[0])
 
 
 def _taking(row: Format, called: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:

@@ -1,0 +1,180 @@
+"""What a proof found, as data and as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lstmcore.interop.proof.weights import WeightsFound
+from lstmcore.runtime.compare import AMPLIFIED, LIMIT, limit
+from lstmcore.tables import table
+
+ENGINES = ("file", "engine", "version", "E", "")
+NUMBERS = (3,)
+SHOWN = 60  # rows of the table of layers, before and after what matters
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """One engine with one file: how far from the reference (E), or why it did not run.
+
+    ``first`` names the first layer that diverges, where that can be told; ``diagnosis`` says what it looks like.
+    """
+
+    file: str
+    engine: str
+    version: str
+    error: float | None
+    status: str
+    remedy: str = ""
+    first: str = ""
+    diagnosis: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """False where it ran and differs, or should have run and failed."""
+        return self.status in ("agrees", "missing", "not asked") or self.status.startswith("reads it otherwise")
+
+    @property
+    def ran(self) -> bool:
+        """Whether there are numbers."""
+        return self.error is not None
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as text, under `ENGINES`."""
+        told = f"{self.status}: {self.remedy}" if self.remedy else self.status
+        return self.file, self.engine, self.version, number(self.error), told
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer: E of what comes out of it, by column; None where an engine shows nothing that it could be."""
+
+    name: str
+    kind: str
+    errors: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Whether two models compute the same; prints as tables.
+
+    ``ok`` if every engine that ran agrees with the float64 reference of the source; ``proved`` if any did that runs
+    the target. ``columns`` are the engines that show layers. ``baseline`` is the E of the reference engine itself
+    in float32, ``limit`` what follows from it, as in `lc.compare`.
+    """
+
+    source: str
+    target: str
+    rows: tuple[EngineRow, ...]
+    columns: tuple[str, ...]
+    layers: tuple[LayerRow, ...]
+    weights: WeightsFound | None
+    samples: int
+    cases: int
+    baseline: float
+    silent: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def limit(self) -> float:
+        """The largest E that counts as agreement."""
+        return limit(self.baseline)
+
+    @property
+    def ok(self) -> bool:
+        """True if every engine that ran agrees with the reference."""
+        return all(row.ok for row in self.rows)
+
+    @property
+    def proved(self) -> bool:
+        """True if it is ok, and an engine has run the target."""
+        return self.ok and any(row.ran and row.file == self.target for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            **asdict(self),
+            "rows": [{**asdict(row), "ok": row.ok} for row in self.rows],
+            "limit": self.limit,
+            "ok": self.ok,
+            "proved": self.proved,
+        }
+
+    def layer_cells(self) -> list[tuple[str, ...]]:
+        """The rows of the layers as text: all, or where there are many those around the first that differs."""
+        rows = self.layers
+        firsts = [k for k, row in enumerate(rows) if any(e is not None and e > self.limit for e in row.errors)]
+        if len(rows) > SHOWN:
+            centre = firsts[0] if firsts else 0
+            start = max(min(centre - SHOWN // 2, len(rows) - SHOWN), 0)
+            rows = rows[start : start + SHOWN]
+        return [(row.name, row.kind, *(number(e) for e in row.errors), self._word(row)) for row in rows]
+
+    def _word(self, row: LayerRow) -> str:
+        return "DIFFERS" if any(e is not None and e > self.limit for e in row.errors) else ""
+
+    def layer_header(self) -> tuple[str, ...]:
+        """Above `layer_cells`."""
+        return ("layer", "kind", *self.columns, "")
+
+    def opening(self) -> list[str]:
+        """What is compared with what."""
+        lines = [
+            f"{self.target} against {self.source} in float64: {self.cases} inputs of {self.samples} samples, "
+            f"E up to {self.limit:.3g} agrees"
+        ]
+        if self.limit > LIMIT:
+            lines.append(
+                f"This model amplifies rounding: the reference itself, in float32, has E {self.baseline:.1f}; "
+                f"the limit is {AMPLIFIED:g} times that."
+            )
+        return lines
+
+    def closing(self) -> list[str]:
+        """What follows from the tables."""
+        lines = []
+        for row in self.rows:
+            if row.first or row.diagnosis:
+                what = f"first differs in layer {row.first}" if row.first else "differs"
+                known = "; ".join(row.diagnosis) or "no known mistake explains it"
+                lines.append(f"{row.file} on {row.engine} {what}: {known}.")
+        lines += self.notes
+        if self.weights is not None:
+            lines += self._weights_told(self.weights)
+        if self.silent:
+            lines.append("Every output of the source is constant on these inputs: they prove little. Give some: --input.")
+        if self.ok and not self.proved:
+            lines.append(f"NOT PROVED: nothing here runs {self.target}.")
+        return lines
+
+    def _weights_told(self, weights: WeightsFound) -> list[str]:
+        if not weights.compared:
+            return []
+        if not weights.different:
+            some = "all" if weights.compared == weights.total else f"{weights.compared} of"
+            return [f"Weights: {some} {weights.total} are the same to the bit."]
+        most = 10
+        told = [f"Weight {row}." for row in weights.different[:most]]
+        left = len(weights.different) - most
+        return told + ([f"... and {left} more weights."] if left > 0 else [])
+
+    def __str__(self) -> str:
+        parts = ["\n".join(self.opening()), table(ENGINES, [row.cells() for row in self.rows], NUMBERS)]
+        if self.layers and self.columns:
+            parts.append(table(self.layer_header(), self.layer_cells(), range(2, 2 + len(self.columns))))
+        closing = self.closing()
+        return "\n\n".join([*parts, *(["\n".join(closing)] if closing else [])])
+
+    __repr__ = __str__
+
+
+def number(error: float | None) -> str:
+    """E as text."""
+    if error is None:
+        return "-"
+    return "other shape or NaN" if math.isinf(error) else f"{error:.2f}" if error < 1e5 else f"{error:.2g}"
+
+
