@@ -32,15 +32,34 @@ if TYPE_CHECKING:
 
 
 FORMATS: tuple[Format, ...] = (
-    Format("keras", (".keras",), ("keras", "zip"), reads="lstmcore.interop.keras.files:read_archive"),
-    Format("hdf5", (".h5", ".hdf5", ".keras"), ("hdf5",), reads="lstmcore.interop.keras.files:read_hdf5"),
-    Format("json", (".json",), ("text",), reads="lstmcore.interop.keras.files:read_json"),
+    Format(
+        "keras",
+        (".keras",),
+        ("keras", "zip"),
+        reads="lstmcore.interop.keras.files:read_archive",
+        lists="lstmcore.interop.keras.listing:list_archive",
+    ),
+    Format(
+        "hdf5",
+        (".h5", ".hdf5", ".keras"),
+        ("hdf5",),
+        reads="lstmcore.interop.keras.files:read_hdf5",
+        lists="lstmcore.interop.keras.listing:list_hdf5",
+    ),
+    Format(
+        "json",
+        (".json",),
+        ("text",),
+        reads="lstmcore.interop.keras.files:read_json",
+        lists="lstmcore.interop.keras.listing:list_json",
+    ),
     Format(
         "onnx",
         (".onnx",),
         ("onnx",),
         reads="lstmcore.interop.formats:read_onnx",
         writes="lstmcore.interop.onnx.write:write",
+        lists="lstmcore.interop.onnx.listing:list_onnx",
     ),
 )
 
@@ -124,14 +143,20 @@ def export_model(model: BaseModel, path: PathLike, format: str | None = None, **
     _taking(row, function(str(row.writes)), options)(model, path, **options)
 
 
-def read_onnx(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
-    """The model in an ONNX file, which holds architecture and weights."""
+def read_onnx(
+    path: PathLike,
+    weights: PathLike | None,
+    spec: Any,
+    lengths: Mapping[str, int] | None = None,
+    batch: str | None = None,
+) -> BaseModel:
+    """The model in an ONNX file, which holds architecture and weights; ``lengths`` and ``batch`` as `onnx.read`."""
     from lstmcore.interop.onnx import read
 
     for what, given in (("weights", weights), ("spec", spec)):
         if given is not None:
             raise UnsupportedFileError(f"{what}= is given; an ONNX file holds architecture and weights itself.")
-    return read(path)
+    return read(path, lengths=lengths, batch=batch)
 
 
 def function(place: str) -> Callable[..., Any]:

@@ -10,7 +10,7 @@
     assert proof.ok
 """
 
-from lstmcore.interop.proof.proof import compare_models, prove
+from lstmcore.interop.proof.proof import compare_models, made_up, prove
 from lstmcore.interop.proof.report import Proof
 
-__all__ = ["Proof", "compare_models", "prove"]
+__all__ = ["Proof", "compare_models", "made_up", "prove"]

@@ -18,7 +18,9 @@ MOST_AXES = 5
 
 def distance(y: Array, reference: Array, dtype: str = "float32") -> float:
     """E of y, its axes in the order in which it comes closest; axes of length 1 count for nothing."""
-    return min((scale_error(one, np.squeeze(reference), dtype) for one in laid_out(y, reference.shape)), default=math.inf)
+    return min(
+        (scale_error(one, np.squeeze(reference), dtype) for one in laid_out(y, reference.shape)), default=math.inf
+    )
 
 
 def laid_out(y: Array, shape: Sequence[int]) -> Iterator[Array]:
@@ -44,7 +46,9 @@ def worst(name: str, found: Sequence[Mapping[str, Array]], references: Sequence[
     return max((distance(case[name], reference) for case, reference in pairs), default=math.inf)
 
 
-def nearest(found: Sequence[Mapping[str, Array]], references: Sequence[Array], limit: float) -> tuple[str, float] | None:
+def nearest(
+    found: Sequence[Mapping[str, Array]], references: Sequence[Array], limit: float
+) -> tuple[str, float] | None:
     """The value that is within the limit of these references in every case, and how far; None if there is none."""
     for name in shared_names(found):
         if _fits(found[0][name], references[0]) and (far := worst(name, found, references)) <= limit:

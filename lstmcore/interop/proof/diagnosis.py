@@ -69,7 +69,7 @@ def _explains(scene: Scene, part: Part, shown: bool, where: str) -> list[str]:
     start = Edit(part.nodes, {})
     singles = list(_singles(start, scene))
     found = [words for words, edits in singles if _agrees(quick, edits[0], part, shown)]
-    found = [words for words in found if _holds(scene, part, shown, [e for w, e in singles if w == words][0])]
+    found = [words for words in found if _holds(scene, part, shown, next(e for w, e in singles if w == words))]
     if found:
         return [where + words for words in found]
     size = sum(scene.weights[path].size for node in part.nodes for path in node.weights.values())
@@ -199,7 +199,11 @@ def evaluate(scene: Scene, edit: Edit, known: Mapping[str, Array]) -> Values:
     for node in edit.nodes:
         for name in (*node.outputs, *node.inputs):
             if name is not None and name not in values:
-                like = values[name.partition("~")[0]] if name.partition("~")[0] in values else Value((None,), "float", name)
+                like = (
+                    values[name.partition("~")[0]]
+                    if name.partition("~")[0] in values
+                    else Value((None,), "float", name)
+                )
                 values[name] = replace(like, name=name)
     made = tuple(output for node in edit.nodes for output in node.outputs)
     small = replace(program, nodes=edit.nodes, values=values, outputs=made, carries=())

@@ -42,14 +42,18 @@ class Observed:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_by_us(subject: Subject, cases: Given, file: str, engine: str, dtype: str = "float64") -> tuple[Observed, list[Values]]:
+def read_by_us(
+    subject: Subject, cases: Given, file: str, engine: str, dtype: str = "float64"
+) -> tuple[Observed, list[Values]]:
     """The subject on the reference engine, and all its values."""
     whole = [subject.run(case, dtype) for case in cases]
     leaving = [{name: values[name] for name in subject.leaving} for values in whole]
     return Observed(engine, file, dtype=subject.model.dtype, leaving=leaving, inner=named(subject, whole)), whole
 
 
-def judged(path: PathLike, format: str, subject: Subject, cases: Sequence[Case | Mapping[str, Array]]) -> list[Observed]:
+def judged(
+    path: PathLike, format: str, subject: Subject, cases: Sequence[Case | Mapping[str, Array]]
+) -> list[Observed]:
     """What the engines of a format make of a file; a row also for those that are not installed, or fail."""
     values = [case.values if isinstance(case, Case) else case for case in cases]
     return [_judged(judge, path, subject, values) for judge in formats.judges() if judge.format == format]
@@ -68,7 +72,9 @@ def _judged(judge: Judge, path: PathLike, subject: Subject, cases: Given) -> Obs
     except LstmcoreError as refusal:
         return Observed(judge.name, name, version, status="cannot run it", remedy=_line(refusal))
     except Exception as failure:  # an engine may fail in any way; what the others say is still told
-        return Observed(judge.name, name, version, status="failed", remedy=f"{type(failure).__name__}: {_line(failure)}")
+        return Observed(
+            judge.name, name, version, status="failed", remedy=f"{type(failure).__name__}: {_line(failure)}"
+        )
     return Observed(judge.name, name, version, subject.model.dtype, leaving, inner if all(inner) else ())
 
 

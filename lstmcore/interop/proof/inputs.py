@@ -1,4 +1,4 @@
-"""Inputs to prove a conversion with: of the right shapes and kinds, several samples and lengths, padded, from a seed."""
+"""Inputs to prove a conversion with: of the right shapes and kinds, several samples and lengths, from a seed."""
 
 from __future__ import annotations
 

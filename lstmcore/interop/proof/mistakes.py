@@ -22,7 +22,7 @@ Array = NDArray[Any]
 Weights = dict[str, Array]
 
 
-class Senseless(Exception):
+class Senseless(Exception):  # noqa: N818  no error: it says that there is nothing to try
     """A mistake that cannot be made here, such as halving a bias where there is none."""
 
 
@@ -64,7 +64,7 @@ def _option(**options: Any) -> Callable[..., Any]:
     def change(node: Node, weights: Weights, values: Mapping[str, Array]) -> Any:
         if all(getattr(node.op, key, None) == value for key, value in options.items()):
             raise Senseless
-        return (replace(node, op=replace(node.op, **options)),), {}, {}  # type: ignore[type-var]
+        return (replace(node, op=replace(node.op, **options)),), {}, {}
 
     return change
 
@@ -92,7 +92,8 @@ def _bias(change: Callable[[Op, Array], Array]) -> Callable[..., Any]:
 
 def _rows(*scales: float) -> Callable[[Op, Array], Array]:
     def change(op: Op, bias: Array) -> Array:
-        return _two(bias) * np.array(scales)[:, None]
+        scaled: Array = _two(bias) * np.array(scales)[:, None]
+        return scaled
 
     return change
 
@@ -104,7 +105,7 @@ def _two(bias: Array) -> Array:
 
 
 def _forget_one(op: Op, bias: Array) -> Array:
-    changed = bias.copy()
+    changed: Array = bias.copy()
     units = bias.size // 4
     changed[units : 2 * units] += 1
     return changed
@@ -298,7 +299,9 @@ _FUNCTIONS: tuple[tuple[str, Function], ...] = (
 
 def _orders(gates: str, kind: type[Op]) -> Iterator[Mistake]:
     right = tuple(range(len(gates)))
-    swaps = [order for order in itertools.permutations(right) if sum(a != b for a, b in zip(order, right)) == 2]
+    swaps = [
+        order for order in itertools.permutations(right) if sum(a != b for a, b in zip(order, right, strict=True)) == 2
+    ]
     others = [order for order in itertools.permutations(right) if order != right and order not in swaps]
     for order in (*swaps, *others):
         moved = [gates[k] for k in right if order[k] != k]

@@ -55,17 +55,29 @@ def prove(
     """
     file = File.at(path, format)
     back = read_back(file, model)
-    origin = None if source is None else File.at(source, source_format)
+    origin = None if source is None or streaming else File.at(source, source_format)
     ours = Subject.of(model, streaming)
-    theirs = None if back is None else Subject.of(back, streaming and bool(back.named_layers))
+    theirs = None if back is None else Subject.of(back, streaming and _as_many(model, back))
     return against(ours, theirs, origin, file, inputs)
 
 
 def compare_models(
     first: BaseModel, second: BaseModel, files: tuple[PathLike, PathLike], *, inputs: Any = None
 ) -> Proof:
-    """Whether two files, of which these are the models, compute the same; the first is the reference."""
-    return against(Subject.of(first), Subject.of(second), File.at(files[0]), File.at(files[1]), inputs)
+    """Whether two files, of which these are the models, compute the same; the first is the reference.
+
+    Where one of them was written to be streamed, both are compared as such.
+    """
+    one, other = (File.at(path) for path in files)
+    streaming = one.streams or other.streams
+    return against(Subject.of(first, streaming), Subject.of(second, streaming), one, other, inputs)
+
+
+def made_up(model: BaseModel) -> dict[str, Array]:
+    """Inputs of the right shapes and kinds for a model, by name, as `BaseModel.predict` takes them; from a seed."""
+    subject = Subject.of(model)
+    case = _cases(subject, pairing(subject, subject, ("", "")))[-1]
+    return {name: subject.outward(name, case[name]) for name in subject.program.inputs}
 
 
 def against(source: Subject, target: Subject | None, origin: File | None, file: File, inputs: Any = None) -> Proof:
@@ -80,12 +92,18 @@ def against(source: Subject, target: Subject | None, origin: File | None, file: 
     if target is not None:
         seen, _ = read_by_us(target, theirs, names[1], "lstmcore")
         found.append((replace(seen, version=lstmcore.__version__), pair))
-    found += [(replace(seen, file=names[1]), pair) for seen in judged(file.path, file.format, pair.target, theirs)]
-    if origin is not None and origin.alone:
+    if origin is None or file.streams or not origin.streams:
+        found += [(replace(seen, file=names[1]), pair) for seen in judged(file.path, file.format, pair.target, theirs)]
+    if origin is not None and origin.streams == file.streams:
         own = pairing(source, source, (names[0], names[0]))
         found += [(replace(seen, file=names[0]), own) for seen in judged(origin.path, origin.format, source, cases)]
     weights = None if target is None else compare_weights(source, target)
     return _Judgement(source, right, baseline, names, weights).proof(found, cases)
+
+
+def _as_many(model: BaseModel, back: BaseModel) -> bool:
+    """Whether what was read back is the model itself, not its graph with states as inputs."""
+    return len(back.program.inputs) == len(model.program.inputs)
 
 
 def _names(origin: File | None, file: File, source: Subject) -> tuple[str, str]:
@@ -114,7 +132,9 @@ def _given(source: Subject, inputs: Any) -> Mapping[str, Array]:
         for name in source.entering
         if name not in fed
     }
-    single = {name: array.astype(np.float32).astype(np.float64) for name, array in fed.items() if array.dtype.kind == "f"}
+    single = {
+        name: array.astype(np.float32).astype(np.float64) for name, array in fed.items() if array.dtype.kind == "f"
+    }
     return {**fed, **(single if model.dtype == "float32" else {}), **states}
 
 
@@ -159,7 +179,9 @@ class _Judgement:
             row = self._row(seen, error, inner, silent)
             inside = self._inside(row, inner)
             if inside and row.status == "agrees":
-                notes.append(f"{row.file} on {row.engine}: the outputs agree; what comes out of layer {inside} does not.")
+                notes.append(
+                    f"{row.file} on {row.engine}: the outputs agree; what comes out of layer {inside} does not."
+                )
             rows.append(row)
             if seen.inner:
                 columns.append(f"{row.engine}" if row.file == self.names[1] else f"{row.engine}, {row.file}")
@@ -180,7 +202,9 @@ class _Judgement:
 
     def _silent(self) -> bool:
         """Whether nothing that leaves the source tells one sample or step from another."""
-        return all(float(np.ptp(values[n])) == 0 for values in self.right for n in self.source.leaving if values[n].size)
+        return all(
+            float(np.ptp(values[n])) == 0 for values in self.right for n in self.source.leaving if values[n].size
+        )
 
     def _error(self, seen: Observed) -> float:
         return max(
@@ -246,17 +270,17 @@ class _Judgement:
         for part in self.source.parts:
             for label, _ in labels(part):
                 errors = tuple(column.get(label) for column in columns)
-                if self._tells(part, errors):
+                if self._tells(part, label, errors):
                     rows.append(LayerRow(label, part.kind, errors))
         return tuple(rows)
 
-    def _tells(self, part: Part, errors: Sequence[float | None]) -> bool:
+    def _tells(self, part: Part, label: str, errors: Sequence[float | None]) -> bool:
         """Of a graph, only nodes with weights have rows, and those that differ."""
         if self.source.model.named_layers:
             return True
         nodes: Sequence[Node] = part.nodes
         differs = any(far is not None and far > self.limit for far in errors)
-        return differs or any(node.weights and len(node.inputs) > 0 for node in nodes)
+        return differs or (": " not in label and any(node.weights and node.inputs for node in nodes))
 
 
 def _far(y: Array, exact: Array, dtype: str) -> float:

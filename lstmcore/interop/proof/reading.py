@@ -23,11 +23,10 @@ OWN = "lstmcore"
 
 @dataclass(frozen=True)
 class File:
-    """A file and its format; ``alone`` if it holds architecture and weights, so that an engine can run it."""
+    """A file and its format."""
 
     path: PathLike
     format: str
-    alone: bool = True
 
     @classmethod
     def at(cls, path: PathLike, format: str | None = None) -> File:
@@ -38,6 +37,12 @@ class File:
     def name(self) -> str:
         """The last part of the path."""
         return os.path.basename(os.path.normpath(os.fspath(self.path)))
+
+    @property
+    def streams(self) -> bool:
+        """Whether it was written to be streamed, its states among its inputs and outputs."""
+        lists = None if self.format == OWN else formats.row_of(self.path, self.format).lists
+        return lists is not None and bool(formats.function(lists)(self.path).about.get("streaming"))
 
 
 def format_of(path: PathLike) -> str:
@@ -57,7 +62,7 @@ def is_own(path: PathLike) -> bool:
         except FileError:
             return called
     others = any(".safetensors" in row.suffixes and row.name != OWN and row.reads for row in formats.formats())
-    return container.metadata.get("format") == FORMAT or (called and not others)
+    return container.metadata().get("format") == FORMAT or (called and not others)
 
 
 def read_model(

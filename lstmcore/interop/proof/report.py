@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -145,7 +144,9 @@ class Proof:
         if self.weights is not None:
             lines += self._weights_told(self.weights)
         if self.silent:
-            lines.append("Every output of the source is constant on these inputs: they prove little. Give some: --input.")
+            lines.append(
+                "Every output of the source is constant on these inputs: they prove little. Give some: --input."
+            )
         if self.ok and not self.proved:
             lines.append(f"NOT PROVED: nothing here runs {self.target}.")
         return lines
@@ -176,5 +177,3 @@ def number(error: float | None) -> str:
     if error is None:
         return "-"
     return "other shape or NaN" if math.isinf(error) else f"{error:.2f}" if error < 1e5 else f"{error:.2g}"
-
-

@@ -54,9 +54,7 @@ class Pairing:
     def made(self, values: Mapping[str, Array]) -> dict[str, Array]:
         """The target's leaving values as the source's."""
         program = self.source.program
-        return {
-            name: _unfitted(values[other], len(program.values[name].shape)) for name, other in self.leaving.items()
-        }
+        return {name: _unfitted(values[other], len(program.values[name].shape)) for name, other in self.leaving.items()}
 
 
 def pairing(source: Subject, target: Subject, names: tuple[str, str]) -> Pairing:
@@ -74,7 +72,9 @@ def _pairs(
 ) -> dict[str, str]:
     outside = {_outside(target, name): name for name in theirs}
     same = len(outside) == len(theirs) and set(outside) == {_outside(source, name) for name in ours}
-    found = {name: outside[_outside(source, name)] if same else other for name, other in zip(ours, theirs, strict=False)}
+    found = {
+        name: outside[_outside(source, name)] if same else other for name, other in zip(ours, theirs, strict=False)
+    }
     fits = len(ours) == len(theirs) and all(
         _fit(source.program.values[a], target.program.values[b]) for a, b in found.items()
     )
@@ -94,7 +94,9 @@ def _told(subject: Subject, names: Sequence[str]) -> str:
     words = []
     for name in names:
         value = subject.program.values[name]
-        lengths = ["batch" if k == 0 and n is None else "any" if n is None else str(n) for k, n in enumerate(value.shape)]
+        lengths = [
+            "batch" if k == 0 and n is None else "any" if n is None else str(n) for k, n in enumerate(value.shape)
+        ]
         if subject.one_call:
             lengths = lengths[1:]
         words.append(f"{_outside(subject, name)} {value.kind} ({', '.join(lengths)})")

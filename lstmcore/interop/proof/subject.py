@@ -34,7 +34,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model's program, with the states that enter from outside beside its inputs."""
+    """A model's program, with the states that enter from outside beside its inputs, in the order of their names."""
 
     model: BaseModel
     program: Program
@@ -45,9 +45,9 @@ class Subject:
         """The model as it predicts, or as it is written to be streamed: all its past in states."""
         if not streaming:
             program = model.program
-            return cls(model, program, tuple(carry.name for carry in program.carries if carry.stateful))
+            return cls(model, program, tuple(sorted(carry.name for carry in program.carries if carry.stateful)))
         program, _ = model.streaming_program(fixed_batch(model.program) or 1)
-        return cls(model, program, tuple(carry.name for carry in program.carries))
+        return cls(model, program, tuple(sorted(carry.name for carry in program.carries)))
 
     @cached_property
     def entering(self) -> tuple[str, ...]:
@@ -179,4 +179,7 @@ def named(subject: Subject, values: Sequence[Values]) -> list[Values]:
 def labels(part: Part) -> list[tuple[str, str]]:
     """(what a row of the table is called, the value) of a part: its name, and of further values also theirs."""
     first, *rest = part.values
-    return [(part.name, first), *((f"{part.name}: {value.rpartition('.')[2]}", value) for value in rest)]
+    return [
+        (part.name, first),
+        *((f"{part.name}: {value.removeprefix(part.name).strip('/.')}", value) for value in rest),
+    ]

@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Different:
-    """A weight that is not the same in both: by how much at most, and in how many numbers; shapes where these differ."""
+    """A weight that is not the same in both: by how much at most, in how many numbers; or its two shapes."""
 
     name: str
     other: str
