@@ -15,7 +15,6 @@ from lstmcore import plugins
 from lstmcore.errors import LstmcoreError
 from lstmcore.hookspecs import Judge
 from lstmcore.interop import formats
-from lstmcore.interop.proof.inputs import Case
 from lstmcore.interop.proof.subject import Subject, Values, named
 from lstmcore.storage.atomic import PathLike
 
@@ -42,21 +41,16 @@ class Observed:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_by_us(
-    subject: Subject, cases: Given, file: str, engine: str, dtype: str = "float64"
-) -> tuple[Observed, list[Values]]:
-    """The subject on the reference engine, and all its values."""
-    whole = [subject.run(case, dtype) for case in cases]
+def read_by_us(subject: Subject, cases: Given, file: str) -> Observed:
+    """The subject on the reference engine, in float64."""
+    whole = [subject.run(case, "float64") for case in cases]
     leaving = [{name: values[name] for name in subject.leaving} for values in whole]
-    return Observed(engine, file, dtype=subject.model.dtype, leaving=leaving, inner=named(subject, whole)), whole
+    return Observed("lstmcore", file, dtype=subject.model.dtype, leaving=leaving, inner=named(subject, whole))
 
 
-def judged(
-    path: PathLike, format: str, subject: Subject, cases: Sequence[Case | Mapping[str, Array]]
-) -> list[Observed]:
+def judged(path: PathLike, format: str, subject: Subject, cases: Given) -> list[Observed]:
     """What the engines of a format make of a file; a row also for those that are not installed, or fail."""
-    values = [case.values if isinstance(case, Case) else case for case in cases]
-    return [_judged(judge, path, subject, values) for judge in formats.judges() if judge.format == format]
+    return [_judged(judge, path, subject, cases) for judge in formats.judges() if judge.format == format]
 
 
 def _judged(judge: Judge, path: PathLike, subject: Subject, cases: Given) -> Observed:

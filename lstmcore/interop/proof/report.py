@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lstmcore.interop.proof.weights import WeightsFound
-from lstmcore.runtime.compare import AMPLIFIED, LIMIT, limit
+from lstmcore.runtime.compare import LIMIT, amplifies, limit
 from lstmcore.tables import table
 
 ENGINES = ("file", "engine", "version", "E", "")
@@ -54,6 +54,12 @@ class LayerRow:
     name: str
     kind: str
     errors: tuple[float | None, ...]
+    limit: float
+
+    @property
+    def differs(self) -> bool:
+        """Whether an engine's numbers are others."""
+        return any(far is not None and far > self.limit for far in self.errors)
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,8 @@ class Proof:
     """Whether two models compute the same; prints as tables.
 
     ``ok`` if every engine that ran agrees with the float64 reference of the source; ``proved`` if any did that runs
-    the target. ``columns`` are the engines that show layers. ``baseline`` is the E of the reference engine itself
-    in float32, ``limit`` what follows from it, as in `lc.compare`.
+    the target. ``columns`` are the engines that show layers. ``baseline``, ``shaken`` and ``limit`` are those of
+    `lc.compare`.
     """
 
     source: str
@@ -74,13 +80,14 @@ class Proof:
     samples: int
     cases: int
     baseline: float
+    shaken: float = 0.0
     silent: bool = False
     notes: tuple[str, ...] = ()
 
     @property
     def limit(self) -> float:
         """The largest E that counts as agreement."""
-        return limit(self.baseline)
+        return limit(max(self.baseline, self.shaken))
 
     @property
     def ok(self) -> bool:
@@ -105,15 +112,14 @@ class Proof:
     def layer_cells(self) -> list[tuple[str, ...]]:
         """The rows of the layers as text: all, or where there are many those around the first that differs."""
         rows = self.layers
-        firsts = [k for k, row in enumerate(rows) if any(e is not None and e > self.limit for e in row.errors)]
+        firsts = [k for k, row in enumerate(rows) if row.differs]
         if len(rows) > SHOWN:
             centre = firsts[0] if firsts else 0
             start = max(min(centre - SHOWN // 2, len(rows) - SHOWN), 0)
             rows = rows[start : start + SHOWN]
-        return [(row.name, row.kind, *(number(e) for e in row.errors), self._word(row)) for row in rows]
-
-    def _word(self, row: LayerRow) -> str:
-        return "DIFFERS" if any(e is not None and e > self.limit for e in row.errors) else ""
+        return [
+            (row.name, row.kind, *(number(e) for e in row.errors), "DIFFERS" if row.differs else "") for row in rows
+        ]
 
     def layer_header(self) -> tuple[str, ...]:
         """Above `layer_cells`."""
@@ -126,10 +132,7 @@ class Proof:
             f"E up to {self.limit:.3g} agrees"
         ]
         if self.limit > LIMIT:
-            lines.append(
-                f"This model amplifies rounding: the reference itself, in float32, has E {self.baseline:.1f}; "
-                f"the limit is {AMPLIFIED:g} times that."
-            )
+            lines.append(amplifies("the reference", self.baseline, self.shaken))
         return lines
 
     def closing(self) -> list[str]:

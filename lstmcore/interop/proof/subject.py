@@ -15,6 +15,7 @@ from lstmcore import plugins
 from lstmcore.models.base import BaseModel
 from lstmcore.models.program_model import ProgramModel
 from lstmcore.program import Node, Program
+from lstmcore.runtime.compare import shake
 from lstmcore.runtime.feed import fixed_batch
 from lstmcore.runtime.session import Session
 
@@ -72,15 +73,25 @@ class Subject:
     def run(self, inputs: Mapping[str, Array], dtype: str) -> Values:
         """Every value of the program on the reference engine, by name."""
         if dtype not in self._sessions:
-            made = [output for node in self.program.nodes for output in node.outputs]
-            whole = replace(self.program, outputs=tuple(made))
-            self._sessions[dtype] = Session(whole, plugins.get(plugins.reference()), dtype)
+            self._sessions[dtype] = self._session(dtype)
             self._sessions[dtype].load(self.model.every_path(), 0)
+        return self._values(self._sessions[dtype], inputs, dtype)
+
+    def shaken(self, inputs: Mapping[str, Array], number: int) -> Values:
+        """The same in float64, with every weight moved by half a unit of float32; see `runtime.compare.shake`."""
+        session = self._session("float64")
+        session.load({path: shake(path, array, number) for path, array in self.model.every_path().items()}, number)
+        return self._values(session, inputs, "float64")
+
+    def _session(self, dtype: str) -> Session:
+        made = [output for node in self.program.nodes for output in node.outputs]
+        return Session(replace(self.program, outputs=tuple(made)), plugins.get(plugins.reference()), dtype)
+
+    def _values(self, session: Session, inputs: Mapping[str, Array], dtype: str) -> Values:
         given = {name: self._cast(name, inputs[name], dtype) for name in self.entering}
         befores = {carry.before: carry.name for carry in self.program.carries}
         carries = {befores[name]: array for name, array in given.items() if name in befores}
         fed = {name: given[name] for name in self.program.inputs}
-        session = self._sessions[dtype]
         outputs, _ = session.run(fed, carries)
         batch = len(next(iter(fed.values())))
         zeros = {
