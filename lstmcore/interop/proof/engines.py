@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmcore import plugins
-from lstmcore.errors import LstmcoreError
+from lstmcore.errors import ExportError, FileError, LstmcoreError, MissingLibraryError
 from lstmcore.hookspecs import Judge
 from lstmcore.interop import formats
 from lstmcore.interop.proof.subject import Subject, Values, named
@@ -27,7 +27,7 @@ class Observed:
     """What one engine made of the cases: leaving values by the subject's names, and what else it showed.
 
     ``inner`` are values by layer's name, of each case; empty where the engine shows none. ``status`` is "" where it
-    ran, or says why not.
+    ran, or says why not. ``judge``: it is an engine that the format belongs to.
     """
 
     engine: str
@@ -38,14 +38,16 @@ class Observed:
     inner: Given = ()
     status: str = ""
     remedy: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    judge: bool = True
 
 
 def read_by_us(subject: Subject, cases: Given, file: str) -> Observed:
     """The subject on the reference engine, in float64."""
     whole = [subject.run(case, "float64") for case in cases]
     leaving = [{name: values[name] for name in subject.leaving} for values in whole]
-    return Observed("lstmcore", file, dtype=subject.model.dtype, leaving=leaving, inner=named(subject, whole))
+    return Observed(
+        "lstmcore", file, dtype=subject.model.dtype, leaving=leaving, inner=named(subject, whole), judge=False
+    )
 
 
 def judged(path: PathLike, format: str, subject: Subject, cases: Given) -> list[Observed]:
@@ -63,7 +65,7 @@ def _judged(judge: Judge, path: PathLike, subject: Subject, cases: Given) -> Obs
     try:
         run = formats.function(judge.run)
         leaving, inner = zip(*(_case(run, path, subject, case) for case in cases), strict=True)
-    except LstmcoreError as refusal:
+    except (FileError, ExportError, MissingLibraryError) as refusal:
         return Observed(judge.name, name, version, status="cannot run it", remedy=_line(refusal))
     except Exception as failure:  # an engine may fail in any way; what the others say is still told
         return Observed(

@@ -37,6 +37,7 @@ class Judgement:
     single: Sequence[Values]
     names: tuple[str, str]
     weights: WeightsFound | None
+    strict: bool
     shaken: float = 0.0
 
     @cached_property
@@ -79,7 +80,8 @@ class Judgement:
         silent = self._silent()
         for seen in found:
             if seen.status:
-                rows.append(EngineRow(seen.file, seen.engine, seen.version, None, seen.status, seen.remedy))
+                ok = self._excused(seen, found)
+                rows.append(EngineRow(seen.file, seen.engine, seen.version, None, seen.status, ok, seen.remedy))
                 continue
             error = self.error(seen)
             inner = self._layers(seen, error > self.limit)
@@ -108,6 +110,13 @@ class Judgement:
             notes=tuple(notes),
         )
 
+    def _excused(self, seen: Observed, found: Sequence[Observed]) -> bool:
+        """Whether it may be that an engine did not run: the source's need not, of the target's one must."""
+        if seen.file != self.names[1] or seen.status in ("missing", "not asked"):
+            return True
+        others = [other for other in found if other.file == seen.file and other.judge and not other.status]
+        return seen.status == "cannot run it" and (bool(others) or not self.strict)
+
     def _silent(self) -> bool:
         """Whether nothing that leaves the source tells one sample or step from another."""
         return all(
@@ -126,14 +135,13 @@ class Judgement:
         self, seen: Observed, error: float, inner: Mapping[str, float | None], inside: str, silent: bool
     ) -> EngineRow:
         if error <= self.limit and not (silent and inside):
-            return EngineRow(seen.file, seen.engine, seen.version, error, "agrees")
+            return EngineRow(seen.file, seen.engine, seen.version, error, "agrees", True)
         first = inside or self._unseen(inner)
         scene = Scene(self.source, self._weights64(), self.right, seen, self.limit)
         words = diagnose(scene, self._part(first), self.source.parts)
-        status = "DIFFERS"
-        if seen.file != self.names[1] and any(known in line for line in words for known in OTHERWISE):
-            status = "reads it otherwise, as is known of it"
-        return EngineRow(seen.file, seen.engine, seen.version, error, status, "", first, words)
+        known = seen.file != self.names[1] and any(known in line for line in words for known in OTHERWISE)
+        status = "reads it otherwise, as is known of it" if known else "DIFFERS"
+        return EngineRow(seen.file, seen.engine, seen.version, error, status, known, "", first, words)
 
     def _weights64(self) -> Mapping[str, Array]:
         return {path: array.astype(np.float64) for path, array in self.source.model.every_path().items()}

@@ -50,7 +50,7 @@ def prove(
     origin = None if source is None or streaming else File.at(source, source_format)
     ours = Subject.of(model, streaming)
     theirs = None if back is None else Subject.of(back, streaming and _as_many(model, back))
-    return against(ours, theirs, origin, file, inputs)
+    return against(ours, theirs, origin, file, inputs, strict=True)
 
 
 def compare_models(
@@ -72,8 +72,13 @@ def made_up(model: BaseModel) -> dict[str, Array]:
     return {name: subject.outward(name, case[name]) for name in subject.program.inputs}
 
 
-def against(source: Subject, target: Subject | None, origin: File | None, file: File, inputs: Any = None) -> Proof:
-    """The proof. ``origin`` is the file of the source, where that has engines to run it."""
+def against(
+    source: Subject, target: Subject | None, origin: File | None, file: File, inputs: Any = None, strict: bool = False
+) -> Proof:
+    """The proof. ``origin`` is the file of the source, where that has engines to run it.
+
+    ``strict``: where engines of the target's format are installed, one must be able to run it.
+    """
     names = _names(origin, file, source)
     pair = pairing(source, target or source, names)
     cases = [_given(source, inputs)] if inputs is not None else _cases(source, pair)
@@ -89,7 +94,7 @@ def against(source: Subject, target: Subject | None, origin: File | None, file: 
     if origin is not None and origin.streams == file.streams:
         found += [replace(seen, file=names[0]) for seen in judged(origin.path, origin.format, source, cases)]
     weights = None if target is None else compare_weights(source, target)
-    judgement = Judgement(source, cases, right, single, names, weights)
+    judgement = Judgement(source, cases, right, single, names, weights, strict)
     return judgement.shaken_where_doubtful(found).proof(found)
 
 

@@ -19,7 +19,7 @@ SHOWN = 60  # rows of the table of layers, before and after what matters
 class EngineRow:
     """One engine with one file: how far from the reference (E), or why it did not run.
 
-    ``first`` names the first layer that diverges, where that can be told; ``diagnosis`` says what it looks like.
+    ``ok`` is False where it ran and differs, or should have run the target and did not. ``first`` names the first layer that diverges, where that can be told; ``diagnosis`` says what it looks like.
     """
 
     file: str
@@ -27,14 +27,10 @@ class EngineRow:
     version: str
     error: float | None
     status: str
+    ok: bool
     remedy: str = ""
     first: str = ""
     diagnosis: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """False where it ran and differs, or should have run and failed."""
-        return self.status in ("agrees", "missing", "not asked") or self.status.startswith("reads it otherwise")
 
     @property
     def ran(self) -> bool:
@@ -103,7 +99,6 @@ class Proof:
         """As JSON values."""
         return {
             **asdict(self),
-            "rows": [{**asdict(row), "ok": row.ok} for row in self.rows],
             "limit": self.limit,
             "ok": self.ok,
             "proved": self.proved,
