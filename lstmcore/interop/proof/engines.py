@@ -45,9 +45,8 @@ def read_by_us(subject: Subject, cases: Given, file: str) -> Observed:
     """The subject on the reference engine, in float64."""
     whole = [subject.run(case, "float64") for case in cases]
     leaving = [{name: values[name] for name in subject.leaving} for values in whole]
-    return Observed(
-        "lstmcore", file, dtype=subject.model.dtype, leaving=leaving, inner=named(subject, whole), judge=False
-    )
+    inner = named(subject, whole)
+    return Observed("lstmcore", file, dtype=subject.model.dtype, leaving=leaving, inner=inner, judge=False)
 
 
 def judged(path: PathLike, format: str, subject: Subject, cases: Given) -> list[Observed]:

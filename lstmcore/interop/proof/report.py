@@ -19,7 +19,8 @@ SHOWN = 60  # rows of the table of layers, before and after what matters
 class EngineRow:
     """One engine with one file: how far from the reference (E), or why it did not run.
 
-    ``ok`` is False where it ran and differs, or should have run the target and did not. ``first`` names the first layer that diverges, where that can be told; ``diagnosis`` says what it looks like.
+    ``ok`` is False where it ran and differs, or should have run the target and did not. ``first`` names the first
+    layer that diverges, where that can be told; ``diagnosis`` says what it looks like.
     """
 
     file: str
