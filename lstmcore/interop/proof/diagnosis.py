@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lstmcore import plugins
 from lstmcore.contract import choose
 from lstmcore.interop.proof.alike import distance, nearest
-from lstmcore.interop.proof.engines import Given, Observed
+from lstmcore.interop.proof.engines import Observed
 from lstmcore.interop.proof.mistakes import MISTAKES, TOGETHER, Edit, Mistake, Senseless
 from lstmcore.interop.proof.subject import Part, Subject, Values
 from lstmcore.program import Node, Value, interpret
@@ -25,25 +25,31 @@ from lstmcore.program import Node, Value, interpret
 Array = NDArray[Any]
 MOST_PAIRS = 4000
 MOST_NUMBERS = 1 << 22  # of weights in a layer: beyond it, pairs of mistakes are not tried
-PAIRED = 2
+MOST_RUNS = 200_000  # of nodes, in all that is tried
 TOLD = 3
 
 
-@dataclass(frozen=True)
+@dataclass
 class Scene:
-    """The right model, the cases' values in it, what an engine made of them, and how far off is right."""
+    """The right model, the cases' values in it, what an engine made of them, and how far off is right.
+
+    ``left`` is how many nodes may still be run.
+    """
 
     subject: Subject
     weights: Mapping[str, Array]
     right: Sequence[Values]
     seen: Observed
     limit: float
+    left: int = MOST_RUNS
 
-    def at(self, case: int) -> Scene:
-        """With one case."""
-        inner = self.seen.inner[case : case + 1]
-        seen = replace(self.seen, leaving=self.seen.leaving[case : case + 1], inner=inner)
-        return replace(self, right=self.right[case : case + 1], seen=seen)
+
+@dataclass(frozen=True)
+class Watch:
+    """The values that tell: ``inner``: they are looked for among what the engine shows, else they leave the model."""
+
+    values: tuple[str, ...]
+    inner: bool
 
 
 def diagnose(scene: Scene, part: Part | None, tried: Sequence[Part]) -> tuple[str, ...]:
@@ -51,42 +57,53 @@ def diagnose(scene: Scene, part: Part | None, tried: Sequence[Part]) -> tuple[st
 
     ``part`` is the first layer that diverges, if that is known; else each of ``tried`` is suspected.
     """
-    found: list[str] = []
     with np.errstate(all="ignore"):
-        for suspect in (part,) if part else tried:
-            shown = part is not None and bool(scene.seen.inner)
-            found += _explains(scene, suspect, shown, "" if part else f"in {suspect.name}, ")
-            if found:
-                break
-        if not found and part is None:
-            found += _everywhere(scene)
+        found = _anywhere(scene, tried) if part is None else _here(scene, part, tried)
     return tuple(f"matches if {words}" for words in dict.fromkeys(found[:TOLD]))
 
 
-def _explains(scene: Scene, part: Part, shown: bool, where: str) -> list[str]:
-    """The mistakes at a layer that give what was seen, of it or, where it is not shown, of what leaves the model."""
-    quick = scene.at(0)
-    start = Edit(part.nodes, {})
-    singles = list(_singles(start, scene))
-    found = [words for words, edits in singles if _agrees(quick, edits[0], part, shown)]
-    found = [words for words in found if _holds(scene, part, shown, next(e for w, e in singles if w == words))]
+def _here(scene: Scene, part: Part, tried: Sequence[Part]) -> list[str]:
+    """Mistakes at a layer, then pairs of them, then mistakes in what the layer is given."""
+    watch = Watch(part.values, True) if scene.seen.inner else _leaving(scene)
+    found = _explains(scene, part, watch) or list(itertools.islice(_pairs(scene, part, watch), 1))
     if found:
-        return [where + words for words in found]
-    size = sum(scene.weights[path].size for node in part.nodes for path in node.weights.values())
-    if size > MOST_NUMBERS or (where and len(part.nodes) > PAIRED):
-        return []
-    return [where + words for words in itertools.islice(_pairs(scene, start, part, shown), 1)]
+        return found
+    read = {name for node in part.nodes for name in node.inputs}
+    feeders = [other for other in tried if other is not part and read & set(other.values)]
+    return [f"in {other.name}, {words}" for other in feeders for words in _explains(scene, other, watch)]
 
 
-def _holds(scene: Scene, part: Part, shown: bool, edits: Sequence[Edit]) -> bool:
-    """Whether it also explains the other cases."""
-    return all(_agrees(scene.at(k), edits[k], part, shown) for k in range(1, len(scene.right)))
+def _anywhere(scene: Scene, tried: Sequence[Part]) -> list[str]:
+    """Mistakes at each layer in turn, then the same mistake in every layer that it befalls."""
+    watch = _leaving(scene)
+    for part in tried:
+        if words := _explains(scene, part, watch):
+            return [f"in {part.name}, {text}" for text in words]
+    whole = Edit(scene.subject.program.nodes, {})
+    found = []
+    for mistake in MISTAKES:
+        sites = _sites(mistake, whole, scene)
+        edits = _made(mistake, whole, sites, scene) if len(sites) > 1 else []
+        if edits and _agree(scene, edits, watch):
+            found.append(f"everywhere {mistake.words}")
+    return found
+
+
+def _leaving(scene: Scene) -> Watch:
+    values = scene.subject.program.values
+    return Watch(tuple(name for name in scene.subject.leaving if values[name].kind == "float"), False)
+
+
+def _explains(scene: Scene, part: Part, watch: Watch) -> list[str]:
+    """The mistakes at a layer that give what was seen."""
+    singles = _singles(Edit(part.nodes, {}), scene)
+    return [words for words, edits in singles if _agree(scene, edits, watch)]
 
 
 def _singles(start: Edit, scene: Scene) -> Iterator[tuple[str, list[Edit]]]:
     """Every mistake that can be made at a layer, as (words, the wrong layer of each case)."""
     for mistake in MISTAKES:
-        sites = [node.name for node in start.nodes if isinstance(node.op, mistake.befalls)]
+        sites = _sites(mistake, start, scene)
         choices = [sites] if len(sites) == 1 else [sites, *([site] for site in sites)] if sites else []
         for chosen in choices:
             edits = _made(mistake, start, chosen, scene)
@@ -100,11 +117,17 @@ def _singles(start: Edit, scene: Scene) -> Iterator[tuple[str, list[Edit]]]:
             continue
 
 
-def _made(mistake: Mistake, start: Edit, sites: Sequence[str], scene: Scene) -> list[Edit]:
+def _sites(mistake: Mistake, start: Edit, scene: Scene) -> list[str]:
+    """The nodes at which a mistake can be made."""
+    befallen = [node.name for node in start.nodes if isinstance(node.op, mistake.befalls)]
+    return [name for name in befallen if _made(mistake, start, [name], scene)]
+
+
+def _made(mistake: Mistake, start: Edit | Sequence[Edit], sites: Sequence[str], scene: Scene) -> list[Edit]:
     """The layer with a mistake made at nodes, for each case; empty where it makes no sense."""
     found = []
-    for values in scene.right:
-        edit = start
+    starts = [start] * len(scene.right) if isinstance(start, Edit) else start
+    for values, edit in zip(scene.right, starts, strict=True):
         try:
             for site in sites:
                 edit = mistake.apply(edit, site, scene.weights, values)
@@ -116,80 +139,60 @@ def _made(mistake: Mistake, start: Edit, sites: Sequence[str], scene: Scene) -> 
     return found
 
 
-def _pairs(scene: Scene, start: Edit, part: Part, shown: bool) -> Iterator[str]:
+def _pairs(scene: Scene, part: Part, watch: Watch) -> Iterator[str]:
     """Two mistakes at once, of different aspects."""
-    quick = scene.at(0)
-    rows = [(mistake, [n.name for n in start.nodes if isinstance(n.op, mistake.befalls)]) for mistake in MISTAKES]
-    rows = [(mistake, sites) for mistake, sites in rows if sites and _made(mistake, start, sites, quick)]
+    if sum(scene.weights[path].size for node in part.nodes for path in node.weights.values()) > MOST_NUMBERS:
+        return
+    start = Edit(part.nodes, {})
+    rows = [(mistake, sites) for mistake in MISTAKES if (sites := _sites(mistake, start, scene))]
     pairs = ((a, b) for a, b in itertools.combinations(rows, 2) if a[0].aspect != b[0].aspect)
     for (first, sites), (second, others) in itertools.islice(pairs, MOST_PAIRS):
         halfway = _made(first, start, sites, scene)
-        edits = [_made(second, edit, others, scene.at(k)) for k, edit in enumerate(halfway)]
-        if not halfway or not all(edits):
-            continue
-        whole = [edit[0] for edit in edits]
-        if _agrees(quick, whole[0], part, shown) and _holds(scene, part, shown, whole):
+        edits = _made(second, halfway, others, scene) if halfway else []
+        if edits and _agree(scene, edits, watch):
             yield f"{first.words} and {second.words}"
 
 
-def _everywhere(scene: Scene) -> list[str]:
-    """Mistakes made in every layer that they befall; what leaves the model is compared."""
-    whole = Edit(scene.subject.program.nodes, {})
-    found = []
-    for mistake in MISTAKES:
-        sites = []
-        for node in whole.nodes:
-            if isinstance(node.op, mistake.befalls) and _made(mistake, whole, [node.name], scene):
-                sites.append(node.name)
-        edits = _made(mistake, whole, sites, scene) if len(sites) > 1 else []
-        if edits and all(_leaves(scene.at(k), edit, scene.at(k).right[0]) for k, edit in enumerate(edits)):
-            found.append(f"everywhere {mistake.words}")
-    return found
+def _agree(scene: Scene, edits: Sequence[Edit], watch: Watch) -> bool:
+    """Whether every case comes out as it was seen."""
+    return all(_agrees(scene, edit, watch, case) for case, edit in enumerate(edits))
 
 
-def _agrees(scene: Scene, edit: Edit, part: Part, shown: bool) -> bool:
-    """Whether the first case comes out as it was seen."""
+def _agrees(scene: Scene, edit: Edit, watch: Watch, case: int) -> bool:
+    right = scene.right[case]
+    names = {node.name.rstrip("~") for node in edit.nodes}
+    rest = _between(scene.subject.program.nodes, names, watch.values)
+    scene.left -= len(edit.nodes) + len(rest)
+    if scene.left < 0:
+        return False
     try:
-        made = evaluate(scene, edit, scene.right[0])
+        made = evaluate(scene, edit, right)
+        made |= evaluate(scene, Edit(rest, {}), {**right, **made}) if rest else {}
     except Exception:  # a mistake may make no sense with these shapes
         return False
-    if shown:
-        return all(_seen(scene.seen.inner[:1], part, value, made[value], scene.limit) for value in part.values)
-    return _leaves(scene, edit, scene.right[0], made)
-
-
-def _seen(inner: Given, part: Part, value: str, made: Array, limit: float) -> bool:
-    return nearest(inner, [made], limit) is not None
-
-
-def _leaves(scene: Scene, edit: Edit, known: Values, made: Values | None = None) -> bool:
-    """Whether what leaves the model after the mistake is what left the engine."""
-    try:
-        if made is None:
-            after = evaluate(scene, edit, known)
-        else:
-            names = {node.name.rstrip("~") for node in edit.nodes}
-            rest = _after(scene.subject.program.nodes, names)
-            after = {**made, **evaluate(scene, Edit(rest, edit.weights), {**known, **made})}
-    except Exception:
+    if not any(name in made for name in watch.values):
         return False
-    wrong = scene.seen.leaving[0]
-    return all(
-        distance(wrong[name], after.get(name, known[name])) <= scene.limit
-        for name in scene.subject.leaving
-        if scene.subject.program.values[name].kind == "float"
-    )
+    found = [made.get(name, right[name]) for name in watch.values]
+    if watch.inner:
+        return all(nearest(scene.seen.inner[case : case + 1], [y], scene.limit) is not None for y in found)
+    wrong = scene.seen.leaving[case]
+    return all(distance(wrong[name], y) <= scene.limit for name, y in zip(watch.values, found, strict=True))
 
 
-def _after(nodes: Sequence[Node], names: set[str]) -> tuple[Node, ...]:
-    """What depends on the nodes of these names, but they themselves."""
+def _between(nodes: Sequence[Node], names: set[str], wanted: Sequence[str]) -> tuple[Node, ...]:
+    """What depends on the nodes of these names, but they themselves, and is needed for the values wanted."""
     moved = {output for node in nodes if node.name in names for output in node.outputs}
     found = []
     for node in nodes:
         if node.name not in names and moved & set(node.inputs):
             moved |= set(node.outputs)
             found.append(node)
-    return tuple(found)
+    needed, kept = set(wanted), []
+    for node in reversed(found):
+        if needed & set(node.outputs):
+            needed |= {name for name in node.inputs if name is not None}
+            kept.append(node)
+    return tuple(reversed(kept))
 
 
 def evaluate(scene: Scene, edit: Edit, known: Mapping[str, Array]) -> Values:

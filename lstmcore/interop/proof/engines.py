@@ -80,7 +80,7 @@ def _line(error: Exception) -> str:
 
 def _version(judge: Judge) -> str:
     try:
-        return metadata.version(judge.requires[0]) if judge.requires else ""
+        return metadata.version(judge.requires[-1]) if judge.requires else ""
     except metadata.PackageNotFoundError:
         return ""
 

@@ -306,7 +306,11 @@ def _orders(gates: str, kind: type[Op]) -> Iterator[Mistake]:
     for order in (*swaps, *others):
         moved = [gates[k] for k in right if order[k] != k]
         layout = " ".join(gates[order.index(k)] for k in right)
-        words = f"gates {moved[0]} and {moved[1]} are swapped" if order in swaps else f"the gates stand as {layout}"
+        words = (
+            f"gates {moved[0]} and {moved[1]} are swapped"
+            if order in swaps
+            else f"the gates are read in the order {layout}"
+        )
         yield Mistake(words, (kind,), "order", _gates(order))
 
 
@@ -366,8 +370,8 @@ MISTAKES: tuple[Mistake, ...] = (
         "moments",
         _traded("moving_mean", "moving_variance"),
     ),
-    Mistake("the variance is the deviation", (ops.BatchNormalize,), "moments", _set("moving_variance", np.square)),
-    Mistake("the deviation is the variance", (ops.BatchNormalize,), "moments", _set("moving_variance", np.sqrt)),
+    Mistake("the variance is squared", (ops.BatchNormalize,), "moments", _set("moving_variance", np.square)),
+    Mistake("the variance is a square root", (ops.BatchNormalize,), "moments", _set("moving_variance", np.sqrt)),
     *(
         Mistake(f"they are merged by {word}", (ops.Binary,), "merge", _option(function=function))
         for word, function in (("add", "add"), ("subtract", "subtract"), ("mul", "multiply"), ("max", "maximum"))

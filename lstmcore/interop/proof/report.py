@@ -40,8 +40,7 @@ class EngineRow:
 
     def cells(self) -> tuple[str, ...]:
         """The row as text, under `ENGINES`."""
-        told = f"{self.status}: {self.remedy}" if self.remedy else self.status
-        return self.file, self.engine, self.version, number(self.error), told
+        return self.file, self.engine, self.version, number(self.error), self.status
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,9 @@ class Proof:
         """What follows from the tables."""
         lines = []
         for row in self.rows:
-            if row.first or row.diagnosis:
+            if row.remedy and row.status != "missing":
+                lines.append(f"{row.file} on {row.engine}: {row.remedy}")
+            if row.error is not None and row.status != "agrees":
                 what = f"first differs in layer {row.first}" if row.first else "differs"
                 known = "; ".join(row.diagnosis) or "no known mistake explains it"
                 lines.append(f"{row.file} on {row.engine} {what}: {known}.")
