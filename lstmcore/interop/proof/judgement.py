@@ -84,7 +84,7 @@ class Judgement:
                 rows.append(EngineRow(seen.file, seen.engine, seen.version, None, seen.status, ok, seen.remedy))
                 continue
             error = self.error(seen)
-            inner = self._layers(seen, error > self.limit)
+            inner = self._layers(seen, silent or error > self.limit)
             inside = self._inside(inner)
             row = self._row(seen, error, inner, inside, silent)
             if inside and row.status == "agrees":
