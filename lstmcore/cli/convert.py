@@ -59,17 +59,17 @@ def convert(ctx: click.Context, /, source: Path, target: Path, as_json: bool, **
       lstmcore convert weights.pt model.onnx --spec model.json
       lstmcore convert model.keras stream.onnx --streaming
     """
-    _check(source, target, told["to_format"])
+    format = _checked(source, target, told["to_format"])
     model = _read(source, told)
     options = settings(told["to_options"]) | ({"streaming": True} if told["streaming"] else {})
     inputs = None if told["input_path"] is None else read_inputs(told["input_path"], told["key"], model.program.inputs)
     with _beside(target) as made:
         with naming(target), quiet_engines(f"writing {target.name}"):
-            _write(model, made, told["to_format"], options)
+            _write(model, made, format, options)
         proof = None
         if not told["no_verify"]:
             with naming(target), quiet_engines("proving it"):
-                proof = _prove(model, made, source, told, bool(options.get("streaming")), inputs)
+                proof = _prove(model, made, format, source, told, bool(options.get("streaming")), inputs)
         written = proof is None or proof.ok
         if written:
             _move(made.parent, target.resolve().parent)
@@ -83,8 +83,8 @@ def convert(ctx: click.Context, /, source: Path, target: Path, as_json: bool, **
     ctx.exit(0)
 
 
-def _check(source: Path, target: Path, format: str | None) -> None:
-    """UsageError where nothing could come of it."""
+def _checked(source: Path, target: Path, format: str | None) -> str:
+    """The format to write; UsageError where nothing could come of it."""
     from lstmcore.interop import formats
     from lstmcore.interop.proof.reading import OWN
 
@@ -93,9 +93,9 @@ def _check(source: Path, target: Path, format: str | None) -> None:
     if target.exists() and target.samefile(source):
         raise click.UsageError(f"OUT {target} is the file that is read; give another name.")
     if format in (None, OWN) and target.suffix == ".safetensors":
-        return
+        return OWN
     try:
-        formats.row_written(target, format)
+        return formats.row_written(target, format).name
     except FileError as error:
         raise CalledWrongly(str(error)) from None
 
@@ -125,12 +125,11 @@ def _json(path: Path) -> Any:
     return found
 
 
-def _write(model: BaseModel, path: Path, format: str | None, options: Mapping[str, Any]) -> None:
+def _write(model: BaseModel, path: Path, format: str, options: Mapping[str, Any]) -> None:
     from lstmcore.interop import export_model, formats
     from lstmcore.interop.proof.reading import OWN
 
-    own = format in (None, OWN) and path.suffix == ".safetensors"
-    if own and not any(row.name == OWN and row.writes for row in formats.formats()):
+    if format == OWN and not any(row.name == OWN and row.writes for row in formats.formats()):
         if options:
             raise click.UsageError(f"lstmcore's own files have no option {next(iter(options))!r}.")
         model.save(path)
@@ -138,14 +137,16 @@ def _write(model: BaseModel, path: Path, format: str | None, options: Mapping[st
     export_model(model, path, format, **options)
 
 
-def _prove(model: BaseModel, made: Path, source: Path, told: Mapping[str, Any], streaming: bool, inputs: Any) -> Proof:
+def _prove(
+    model: BaseModel, made: Path, format: str, source: Path, told: Mapping[str, Any], streaming: bool, inputs: Any
+) -> Proof:
     from lstmcore.interop.proof import prove
 
     whole = told["weights"] is None and told["spec"] is None and told["names"] is None
     return prove(
         model,
         made,
-        format=told["to_format"],
+        format=format,
         source=source if whole else None,
         source_format=told["from_format"],
         streaming=streaming,
