@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -15,8 +14,8 @@ from lstmcore import plugins
 from lstmcore.errors import ExportError, FileError, LstmcoreError, MissingLibraryError
 from lstmcore.hookspecs import Judge
 from lstmcore.interop import formats
+from lstmcore.interop.proof.reading import File
 from lstmcore.interop.proof.subject import Subject, Values, named
-from lstmcore.storage.atomic import PathLike
 
 Array = NDArray[Any]
 Given = Sequence[Mapping[str, Array]]
@@ -49,13 +48,13 @@ def read_by_us(subject: Subject, cases: Given, file: str) -> Observed:
     return Observed("lstmcore", file, dtype=subject.model.dtype, leaving=leaving, inner=inner, judge=False)
 
 
-def judged(path: PathLike, format: str, subject: Subject, cases: Given) -> list[Observed]:
-    """What the engines of a format make of a file; a row also for those that are not installed, or fail."""
-    return [_judged(judge, path, subject, cases) for judge in formats.judges() if judge.format == format]
+def judged(file: File, subject: Subject, cases: Given) -> list[Observed]:
+    """What the engines of a file's format make of it; a row also for those that are not installed, or fail."""
+    return [_judged(judge, file, subject, cases) for judge in formats.judges() if judge.format == file.format]
 
 
-def _judged(judge: Judge, path: PathLike, subject: Subject, cases: Given) -> Observed:
-    name = os.path.basename(os.fspath(path))
+def _judged(judge: Judge, file: File, subject: Subject, cases: Given) -> Observed:
+    name = file.name
     if plugins.lacks(judge):
         return Observed(judge.name, name, status="missing", remedy=judge.install)
     version = _version(judge)
@@ -63,7 +62,7 @@ def _judged(judge: Judge, path: PathLike, subject: Subject, cases: Given) -> Obs
         return Observed(judge.name, name, version, status="not asked", remedy="it cannot be given states")
     try:
         run = formats.function(judge.run)
-        leaving, inner = zip(*(_case(run, path, subject, case) for case in cases), strict=True)
+        leaving, inner = zip(*(_case(run, file, subject, case) for case in cases), strict=True)
     except (FileError, ExportError, MissingLibraryError) as refusal:
         return Observed(judge.name, name, version, status="cannot run it", remedy=_line(refusal))
     except Exception as failure:  # an engine may fail in any way; what the others say is still told
@@ -85,30 +84,29 @@ def _version(judge: Judge) -> str:
         return ""
 
 
-def _case(run: Any, path: PathLike, subject: Subject, case: Mapping[str, Array]) -> tuple[Values, Values]:
+def _case(run: Any, file: File, subject: Subject, case: Mapping[str, Array]) -> tuple[Values, Values]:
     """One case: in one piece, or sample by sample where the file has no batch."""
-    if not subject.one_call:
-        return _call(run, path, subject, case)
+    if not subject.one_call or file.ours:
+        return _call(run, file, subject, case)
     samples = len(next(iter(case.values())))
-    calls = [_call(run, path, subject, {n: a[k : k + 1] for n, a in case.items()}) for k in range(samples)]
+    calls = [_call(run, file, subject, {n: a[k : k + 1] for n, a in case.items()}) for k in range(samples)]
     leaving, inner = (
         {name: np.concatenate([call[side][name] for call in calls]) for name in calls[0][side]} for side in (0, 1)
     )
     return leaving, inner
 
 
-def _call(run: Any, path: PathLike, subject: Subject, case: Mapping[str, Array]) -> tuple[Values, Values]:
+def _call(run: Any, file: File, subject: Subject, case: Mapping[str, Array]) -> tuple[Values, Values]:
     kinds = {"float": subject.model.dtype, "int": "int32", "bool": "bool"}
-    given = [
-        np.ascontiguousarray(subject.outward(_name(subject, v), case[v]), kinds[subject.program.values[v].kind])
-        for v in subject.entering
-    ]
-    outputs, layers = run(path, given)
+    laid_out = {v: case[v] if file.ours else subject.outward(_name(subject, v), case[v]) for v in subject.entering}
+    given = [np.ascontiguousarray(laid_out[v], kinds[subject.program.values[v].kind]) for v in subject.entering]
+    outputs, layers = run(file.path, given)
     if len(outputs) != len(subject.leaving):
         raise LstmcoreError(f"it gives {len(outputs)} outputs; the model has {len(subject.leaving)}")
-    leaving = {v: subject.inward(v, y) for v, y in zip(subject.leaving, outputs, strict=True)}
-    calls = {name: np.asarray(y)[None] if subject.one_call else np.asarray(y) for name, y in dict(layers).items()}
-    return leaving, calls
+    ends = zip(subject.leaving, outputs, strict=True)
+    leaving = {v: np.asarray(y) if file.ours else subject.inward(v, y) for v, y in ends}
+    alone = subject.one_call and not file.ours
+    return leaving, {name: np.asarray(y)[None] if alone else np.asarray(y) for name, y in dict(layers).items()}
 
 
 def _name(subject: Subject, value: str) -> str:

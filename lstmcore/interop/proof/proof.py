@@ -89,10 +89,10 @@ def against(
     if target is not None:
         found.append(replace(read_by_us(target, theirs, names[1]), version=lstmcore.__version__))
     if origin is None or file.streams or not origin.streams:
-        found += [replace(seen, file=names[1]) for seen in judged(file.path, file.format, pair.target, theirs)]
+        found += [replace(seen, file=names[1]) for seen in judged(file, pair.target, theirs)]
     found = [_as_source(seen, pair) for seen in found]
     if origin is not None and origin.streams == file.streams:
-        found += [replace(seen, file=names[0]) for seen in judged(origin.path, origin.format, source, cases)]
+        found += [replace(seen, file=names[0]) for seen in judged(origin, source, cases)]
     weights = None if target is None else compare_weights(source, target)
     judgement = Judgement(source, cases, right, single, names, weights, strict)
     return judgement.shaken_where_doubtful(found).proof(found)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,8 +43,18 @@ class File:
     @property
     def streams(self) -> bool:
         """Whether it was written to be streamed, its states among its inputs and outputs."""
+        return bool(self._about.get("streaming"))
+
+    @property
+    def ours(self) -> bool:
+        """Whether lstmcore wrote it: its data are laid out as those of the program, the batch first."""
+        return "streaming" in self._about
+
+    @cached_property
+    def _about(self) -> Mapping[str, Any]:
+        """What its headers say."""
         lists = None if self.format == OWN else formats.row_of(self.path, self.format).lists
-        return lists is not None and bool(formats.function(lists)(self.path).about.get("streaming"))
+        return {} if lists is None else formats.function(lists)(self.path).about
 
 
 def format_of(path: PathLike) -> str:
