@@ -86,7 +86,7 @@ def convert(ctx: click.Context, /, source: Path, target: Path, as_json: bool, **
 def _checked(source: Path, target: Path, format: str | None) -> str:
     """The format to write; UsageError where nothing could come of it."""
     from lstmcore.interop import formats
-    from lstmcore.interop.proof.reading import OWN
+    from lstmcore.interop.reading import OWN
 
     if not target.resolve().parent.is_dir():
         raise click.UsageError(f"OUT: there is no directory {target.parent}.")
@@ -101,7 +101,7 @@ def _checked(source: Path, target: Path, format: str | None) -> str:
 
 
 def _read(source: Path, told: Mapping[str, Any]) -> BaseModel:
-    from lstmcore.interop.proof.reading import read_model
+    from lstmcore.interop.reading import read_model
 
     options = settings(told["from_options"], "-i")
     if told["names"] is not None:
@@ -127,7 +127,7 @@ def _json(path: Path) -> Any:
 
 def _write(model: BaseModel, path: Path, format: str, options: Mapping[str, Any]) -> None:
     from lstmcore.interop import export_model, formats
-    from lstmcore.interop.proof.reading import OWN
+    from lstmcore.interop.reading import OWN
 
     if format == OWN and not any(row.name == OWN and row.writes for row in formats.formats()):
         if options:

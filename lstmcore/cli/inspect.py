@@ -15,7 +15,7 @@ from lstmcore.cli.options import json_option, model_file
 from lstmcore.cli.output import printable, say, show_json
 from lstmcore.cli.weighttable import show_weights, weight_facts
 from lstmcore.errors import SpecError
-from lstmcore.interop.proof.reading import is_own
+from lstmcore.interop.reading import is_own
 from lstmcore.models.base import BaseModel
 from lstmcore.weights import Header, WeightFile
 

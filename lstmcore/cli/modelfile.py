@@ -17,7 +17,7 @@ from lstmcore.weights import read_header
 
 def read_model(path: Path) -> BaseModel:
     """The model in a file of any format that holds one with its weights."""
-    from lstmcore.interop.proof.reading import read_model as read
+    from lstmcore.interop.reading import read_model as read
 
     with naming(path):
         model = read(path)
@@ -38,7 +38,7 @@ def read_trainable(path: Path) -> TrainableModel:
 
 def read_description(path: Path) -> BaseModel:
     """The model that a file describes. Of our own files, and ``.json``, the weights take no memory and say nothing."""
-    from lstmcore.interop.proof.reading import is_own
+    from lstmcore.interop.reading import is_own
 
     if path.suffix != ".json" and not is_own(path):
         return read_model(path)

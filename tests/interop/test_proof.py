@@ -19,9 +19,9 @@ from lstmcore.hookspecs import Judge
 from lstmcore.interop import formats
 from lstmcore.interop.proof import compare_models, made_up, prove
 from lstmcore.interop.proof.inputs import cases
-from lstmcore.interop.proof.reading import is_own, read_model
 from lstmcore.interop.proof.signature import pairing
 from lstmcore.interop.proof.subject import Subject
+from lstmcore.interop.reading import is_own, read_model
 from lstmcore.layers import GRU, LSTM, Bidirectional, Dense, Input
 from lstmcore.models import Model, Sequential
 from lstmcore.models.base import BaseModel

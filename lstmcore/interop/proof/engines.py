@@ -14,8 +14,8 @@ from lstmcore import plugins
 from lstmcore.errors import ExportError, FileError, LstmcoreError, MissingLibraryError
 from lstmcore.hookspecs import Judge
 from lstmcore.interop import formats
-from lstmcore.interop.proof.reading import File
 from lstmcore.interop.proof.subject import Subject, Values, named
+from lstmcore.interop.reading import File
 
 Array = NDArray[Any]
 Given = Sequence[Mapping[str, Array]]

@@ -14,11 +14,11 @@ import lstmcore
 from lstmcore.interop.proof.engines import Observed, judged, read_by_us
 from lstmcore.interop.proof.inputs import cases as generated
 from lstmcore.interop.proof.judgement import Judgement
-from lstmcore.interop.proof.reading import File, read_back
 from lstmcore.interop.proof.report import Proof
 from lstmcore.interop.proof.signature import Pairing, pairing
 from lstmcore.interop.proof.subject import Subject
 from lstmcore.interop.proof.weights import compare_weights
+from lstmcore.interop.reading import File, read_back
 from lstmcore.models.base import BaseModel
 from lstmcore.storage.atomic import PathLike
 

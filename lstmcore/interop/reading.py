@@ -1,4 +1,4 @@
-"""The files of a proof: their formats, and the models in them."""
+"""Files that commands are given: their formats, ours among them, and the models in them."""
 
 from __future__ import annotations
 
