@@ -132,14 +132,13 @@ class Proof:
 
     def closing(self) -> list[str]:
         """What follows from the tables."""
-        lines = []
-        for row in self.rows:
-            if row.remedy and row.status != "missing":
-                lines.append(f"{row.file} on {row.engine}: {row.remedy}")
-            if row.error is not None and row.status != "agrees":
-                what = f"first differs in layer {row.first}" if row.first else "differs"
-                known = "; ".join(row.diagnosis) or "no known mistake explains it"
-                lines.append(f"{row.file} on {row.engine} {what}: {known}.")
+        lines = [f"{r.file} on {r.engine}: {r.remedy}" for r in self.rows if r.remedy and r.status != "missing"]
+        wrong = [row for row in self.rows if row.error is not None and row.status != "agrees"]
+        for file, first, diagnosis in dict.fromkeys((row.file, row.first, row.diagnosis) for row in wrong):
+            found = [r.engine for r in wrong if (r.file, r.first, r.diagnosis) == (file, first, diagnosis)]
+            what = f"first differs in layer {first}" if first else "differs"
+            known = "; ".join(diagnosis) or "no known mistake explains it"
+            lines.append(f"{file} on {' and '.join(found)} {what}: {known}.")
         lines += self.notes
         if self.weights is not None:
             lines += self._weights_told(self.weights)
