@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lstmcore.cli.output import say, show_table
-from lstmcore.runtime.compare import HEADER, LIMIT, NUMBERS, Comparison, Row
+from lstmcore.runtime.compare import HEADER, NUMBERS, Comparison, Row
 
 
 def show(comparison: Comparison) -> None:
     """The whole comparison."""
     say(f"{comparison.samples:,} samples in {comparison.dtype} against {comparison.reference} in float64.")
     say(f"E = max|y - ref| / (eps max|ref|), in units of rounding; up to {comparison.limit:.3g} is agreement.")
-    if comparison.limit > LIMIT:
-        own = f"{comparison.reference} itself, in float32, has E {comparison.baseline:.1f}"
-        say(f"This model amplifies rounding: {own}.")
+    if comparison.amplifies():
+        say(comparison.amplifies())
     say()
     show_table(HEADER, [row.cells() for row in comparison.rows if row.status != "missing"], NUMBERS)
     show_missing(comparison.rows)

@@ -25,7 +25,8 @@ OWN: Mapping[str, str] = {
     "summary": "Print the layers of a model file, their shapes and weights.",
     "predict": "Run a model file on the array in a .npy file.",
     "train": "Train a model on the arrays in a .npz file, or go on where it stopped.",
-    "compare": "Run a model file on every engine, against the float64 reference.",
+    "convert": "Convert a model file to another format, and prove that it arrived.",
+    "compare": "Run a model file on every engine against the reference, or two files against each other.",
     "inspect": "List the weights in a model file, gate by gate.",
 }
 """Name -> what it does. The command is the object of that name in ``lstmcore.cli.<name>``."""

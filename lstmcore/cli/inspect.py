@@ -9,25 +9,30 @@ from typing import Any
 import click
 
 from lstmcore.cli.failures import CommandFailed
-from lstmcore.cli.gates import parts
+from lstmcore.cli.foreign import inspect_foreign
 from lstmcore.cli.modelfile import described
 from lstmcore.cli.options import json_option, model_file
-from lstmcore.cli.output import printable, say, show_json, show_table
-from lstmcore.cli.statistics import statistics
+from lstmcore.cli.output import printable, say, show_json
+from lstmcore.cli.weighttable import show_weights, weight_facts
 from lstmcore.errors import SpecError
+from lstmcore.interop.reading import is_own
 from lstmcore.models.base import BaseModel
 from lstmcore.weights import Header, WeightFile
-
-VALUES = ("min", "mean", "max")
-FAULTS = ("nan", "inf")
 
 
 @click.command()
 @model_file
-@click.option("--no-values", is_flag=True, help="Names, shapes and dtypes only, from the header; quick for any size.")
+@click.option(
+    "--values/--no-values",
+    default=None,
+    help="Whether the numbers are read; without them it is quick for a file of any size.",
+)
 @json_option
-def inspect(file: Path, no_values: bool, as_json: bool) -> None:
+def inspect(file: Path, values: bool | None, as_json: bool) -> None:
     """List the weights in FILE: name, shape, dtype, min, mean, max; gate by gate for recurrent layers.
+
+    FILE may be of any format that is read: its headers say who wrote it, which layers and which arrays it has. The
+    numbers of files of other programs are read where these have at most 32 MB, or with --values.
 
     The gates are those of the op: i f c o for LSTM, z r h for GRU. NaN and infinities are counted, and
     left out of min, mean and max. The exit status is 1 if the file is damaged, or its description and its
@@ -37,10 +42,14 @@ def inspect(file: Path, no_values: bool, as_json: bool) -> None:
     Examples:
       lstmcore inspect model.safetensors
       lstmcore inspect model.safetensors --no-values --json
+      lstmcore inspect model.h5
     """
+    if not is_own(file):
+        inspect_foreign(file, values, as_json)
+        return
     with WeightFile.open(file) as opened:
         header = opened.header
-        arrays = None if no_values else opened.read()
+        arrays = None if values is False else opened.read()
     model, fault = _model(header)
     weights = [_weight(name, header, model, arrays) for name in _in_order(header, model)]
     facts = {**_about(header, model), "weights": weights}
@@ -84,14 +93,7 @@ def _about(header: Header, model: BaseModel | None) -> dict[str, Any]:
 
 def _weight(name: str, header: Header, model: BaseModel | None, arrays: Mapping[str, Any] | None) -> dict[str, Any]:
     entry = header.tensors[name]
-    split = parts(model, name, entry.shape) if model else []
-    array = None if arrays is None else arrays[name]
-    row: dict[str, Any] = {"name": name, "shape": entry.shape, "dtype": entry.dtype, **statistics(array)}
-    row["gates"] = [
-        {"name": part.label, "shape": part.shape, **statistics(None if array is None else array[part.index])}
-        for part in split
-    ]
-    return row
+    return weight_facts(name, entry.shape, entry.dtype, model, None if arrays is None else arrays[name])
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -99,18 +101,4 @@ def _show(facts: dict[str, Any]) -> None:
     model = printable(facts["model"]) if facts["model"] else "unknown"
     say(f"model {model}; format version {facts['format_version']}, written by lstmcore {facts['lstmcore_version']}")
     say()
-    weights = facts["weights"]
-    rows = [row for weight in weights for row in (weight, *weight["gates"])]
-    values = [key for key in VALUES if any(key in row for row in rows)]
-    counts = [key for key in FAULTS if any(row.get(key) for row in rows)]
-    header = ["name", "shape", "dtype", *values, *counts]
-    show_table(header, [_cells(row, values, counts) for row in rows], right=range(3, len(header)))
-
-
-def _cells(row: dict[str, Any], values: list[str], counts: list[str]) -> list[str]:
-    gate = "gates" not in row
-    shape = f"({', '.join(map(str, row['shape']))})"
-    numbers = ["" if row[key] is None else f"{row[key]:.4g}" for key in values]
-    return [f"  {row['name']}" if gate else row["name"], shape, row.get("dtype", ""), *numbers] + [
-        str(row[key] or "") for key in counts
-    ]
+    show_weights(facts["weights"])

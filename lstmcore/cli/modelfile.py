@@ -9,29 +9,40 @@ from pathlib import Path
 from lstmcore.cli.failures import CommandFailed
 from lstmcore.errors import SpecError
 from lstmcore.layers.base import placeholder_weights
-from lstmcore.models import load_model, model_from_json
+from lstmcore.models import model_from_json
 from lstmcore.models.base import BaseModel
 from lstmcore.models.training import TrainableModel
 from lstmcore.weights import read_header
 
 
 def read_model(path: Path) -> BaseModel:
-    """The model in a weight file, with its weights."""
-    with _naming(path):
-        return load_model(path)
+    """The model in a file of any format that holds one with its weights."""
+    from lstmcore.interop.reading import read_model as read
+
+    with naming(path):
+        model = read(path)
+        model.program  # noqa: B018  builds the weights, or says that there is no input shape yet
+        return model
 
 
 def read_trainable(path: Path) -> TrainableModel:
-    """The model in a weight file, with its weights; or that of a ``.json`` file, with new ones."""
-    with _naming(path):
-        model = model_from_json(_text(path)) if path.suffix == ".json" else load_model(path)
+    """The model in a file, with its weights; or that of a ``.json`` file, with new ones."""
+    if path.suffix != ".json":
+        model = read_model(path)
+    else:
+        with naming(path):
+            model = model_from_json(_text(path))
     assert isinstance(model, TrainableModel)
     return model
 
 
 def read_description(path: Path) -> BaseModel:
-    """The model that a weight file, or a ``.json`` file, describes; its weights take no memory and say nothing."""
-    with _naming(path):
+    """The model that a file describes. Of our own files, and ``.json``, the weights take no memory and say nothing."""
+    from lstmcore.interop.reading import is_own
+
+    if path.suffix != ".json" and not is_own(path):
+        return read_model(path)
+    with naming(path):
         text = _text(path) if path.suffix == ".json" else read_header(path).model
         return described(text)
 
@@ -50,7 +61,8 @@ def _text(path: Path) -> str:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
+    """Within it, what is wrong with a model is said to be wrong with that file."""
     try:
         yield
     except SpecError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,4 +43,28 @@ input_option = click.option(
     "--input", "input_path", type=PATH, required=True, help="The input: a .npy or .npz file, first axis the samples."
 )
 
+optional_input = click.option(
+    "--input", "input_path", type=PATH, help="The input: a .npy or .npz file; without it, inputs are made up."
+)
+
 key_option = click.option("--key", help="Which array of a .npz file, where it holds several and the model takes one.")
+
+
+def settings(given: Iterable[str], flag: str = "-o") -> dict[str, Any]:
+    """``key=value`` options as a dict; a value that is JSON, such as a number, is read as such."""
+    found: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key.isidentifier():
+            raise click.UsageError(f"{flag} {text!r}: expected KEY=VALUE, such as batch_size=1.")
+        if key in found:
+            raise click.UsageError(f"{flag} {key} is given twice.")
+        found[key] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

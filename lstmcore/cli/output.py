@@ -21,6 +21,7 @@ STYLES: Mapping[str, str] = {
     "broken": "red",
     "DIFFERS": "bold red",
     "cannot": "red",
+    "failed": "red",
 }
 """Colours of cells, by their first word."""
 

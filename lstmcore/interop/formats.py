@@ -47,6 +47,7 @@ FORMATS: tuple[Format, ...] = (
         ("keras", "zip"),
         reads="lstmcore.interop.keras.files:read_archive",
         writes="lstmcore.interop.keras.write:write_archive",
+        lists="lstmcore.interop.keras.listing:list_archive",
     ),
     Format(
         "hdf5",
@@ -54,14 +55,22 @@ FORMATS: tuple[Format, ...] = (
         ("hdf5",),
         reads="lstmcore.interop.keras.files:read_hdf5",
         writes="lstmcore.interop.keras.write:write_hdf5_file",
+        lists="lstmcore.interop.keras.listing:list_hdf5",
     ),
-    Format("json", (".json",), ("text",), reads="lstmcore.interop.keras.files:read_json"),
+    Format(
+        "json",
+        (".json",),
+        ("text",),
+        reads="lstmcore.interop.keras.files:read_json",
+        lists="lstmcore.interop.keras.listing:list_json",
+    ),
     Format(
         "onnx",
         (".onnx",),
         ("onnx",),
         reads="lstmcore.interop.formats:read_onnx",
         writes="lstmcore.interop.onnx.write:write",
+        lists="lstmcore.interop.onnx.listing:list_onnx",
     ),
     Format(
         "pytorch",
@@ -93,6 +102,7 @@ JUDGES: tuple[Judge, ...] = (
         "ONNX Runtime",
         "lstmcore.interop.onnx.verify:run",
         requires=("onnxruntime",),
+        states=True,
         install="pip install 'lstmcore[onnx]'",
     ),
     Judge("c", "C compiler", "lstmcore.interop.c.judge:run", install="apt install gcc"),
@@ -163,6 +173,40 @@ def export_model(model: BaseModel, path: PathLike, format: str | None = None, **
         OSError: the file cannot be written; what was there is unchanged.
         ImportError: what writes this format is not installed; the message says how to install it.
     """
+    row = row_written(path, format)
+    _taking(row, function(str(row.writes)), options)(model, path, **options)
+
+
+def read_onnx(
+    path: PathLike,
+    weights: PathLike | None,
+    spec: Any,
+    lengths: Mapping[str, int] | None = None,
+    batch: str | None = None,
+) -> BaseModel:
+    """The model in an ONNX file, which holds architecture and weights; ``lengths`` and ``batch`` as `onnx.read`."""
+    from lstmcore.interop.onnx import read
+
+    for what, given in (("weights", weights), ("spec", spec)):
+        if given is not None:
+            raise UnsupportedFileError(f"{what}= is given; an ONNX file holds architecture and weights itself.")
+    return read(path, lengths=lengths, batch=batch)
+
+
+def function(place: str) -> Callable[..., Any]:
+    """The function that a row names."""
+    module, _, name = place.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def row_of(path: PathLike, format: str | None = None) -> Format:
+    """The row of a file: that of the name, or told from its content and suffix. FileError where there is none."""
+    return _row(path, os.path.basename(os.fspath(path)), format)
+
+
+def row_written(path: PathLike, format: str | None = None) -> Format:
+    """The row that writes files of that name; FileError where there is none."""
     given = os.fspath(path)
     name = os.path.basename(given.rstrip(os.sep))
     written = {row.name: row for row in formats() if row.writes is not None}
@@ -172,24 +216,7 @@ def export_model(model: BaseModel, path: PathLike, format: str | None = None, **
     if not found:
         suffixes = ", ".join(suffix for row in written.values() for suffix in row.suffixes)
         raise UnsupportedFileError(f"{name}: no format with this suffix is written; expected one of {suffixes}.")
-    _taking(found[0], function(str(found[0].writes)), options)(model, path, **options)
-
-
-def read_onnx(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
-    """The model in an ONNX file, which holds architecture and weights."""
-    from lstmcore.interop.onnx import read
-
-    for what, given in (("weights", weights), ("spec", spec)):
-        if given is not None:
-            raise UnsupportedFileError(f"{what}= is given; an ONNX file holds architecture and weights itself.")
-    return read(path)
-
-
-def function(place: str) -> Callable[..., Any]:
-    """The function that a row names."""
-    module, _, name = place.partition(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return function
+    return next((row for row in found if row.name == format), found[0])
 
 
 def _taking(row: Format, called: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:

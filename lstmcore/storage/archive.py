@@ -97,6 +97,11 @@ class Archive:
             self._damaged(f"{show(name)} is not what was written")
         return Window(self._file, start, member.size)
 
+    def peek(self, name: str) -> Window | None:
+        """A member as a file, its checksum not compared, for a look at its headers; None where it is packed."""
+        member = self._member(name)
+        return Window(self._file, self._start(member), member.size) if member.method == _STORED else None
+
     # The directory.
 
     def _end(self) -> tuple[int, int, int]:

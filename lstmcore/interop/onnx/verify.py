@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lstmcore.errors import ForeignFileError
+from lstmcore.errors import ForeignFileError, InputError
 from lstmcore.interop import vectors
 from lstmcore.interop.onnx.library import onnxruntime
 from lstmcore.interop.onnx.loading import load
@@ -32,10 +32,38 @@ def verify(path: PathLike) -> Verification:
 
 
 def run(path: PathLike, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The outputs of a file on ONNX Runtime, of inputs in the file's order; see `hookspecs.Judge`."""
+    """The outputs of a file on ONNX Runtime, of inputs in the file's order, and the floats that its nodes make.
+
+    See `hookspecs.Judge`. What is inside comes from a second session: an engine that must show it fuses less.
+    """
     session = onnxruntime().InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_inputs()]
-    return list(_run(session, dict(zip(names, inputs, strict=True))).values()), {}
+    if len(names) != len(inputs):
+        raise InputError(f"{os.path.basename(os.fspath(path))} takes {', '.join(names)}; given {len(inputs)} arrays")
+    given = dict(zip(names, inputs, strict=True))
+    return list(_run(session, given).values()), _inside(path, given)
+
+
+def _inside(path: PathLike, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the nodes of the graph itself make; nothing for a file that is large, or has its weights beside it."""
+    if os.path.getsize(path) > MOST_SHOWN:
+        return {}
+    loaded = load(path)
+    graph = loaded.model.graph
+    if any(tensor.external_data for tensor in graph.initializer):
+        return {}
+    known = {entry.name for entry in graph.output}
+    made = [name for node in graph.node for name in node.output if name and name not in known]
+    for name in made:
+        graph.output.add().name = name
+    options = onnxruntime().SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime().InferenceSession(loaded.model.SerializeToString(), options, ["CPUExecutionProvider"])
+        found = _run(session, given)
+    except Exception:  # it need not be able to show everything; the outputs were computed without this
+        return {}
+    return {name: y for name, y in found.items() if getattr(getattr(y, "dtype", None), "kind", "") == "f"}
 
 
 def _run(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,3 +74,5 @@ def _run(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(int32)": "int32", "tensor(bool)": "bool"}
+_DTYPES |= {f"tensor({kind}{bits})": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+MOST_SHOWN = 256 << 20
