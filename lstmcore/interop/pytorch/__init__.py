@@ -1,0 +1,1 @@
+"""PyTorch: models written as a ``state_dict`` and as a module's source, and read back."""
