@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lstmcore.contract import Backend
 from lstmcore.hookspecs import BackendPlugin, hookimpl
 
@@ -24,3 +26,15 @@ def lstmcore_backend() -> BackendPlugin:
         distribution="torch",
         install='pip install "lstmcore[torch]"',
     )
+
+
+_LIVE = {"to_module": "modules"}
+
+
+def __getattr__(name: str) -> Any:
+    """What deals with live modules is imported, and PyTorch with it, when it is asked for."""
+    if name not in _LIVE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_LIVE[name]}"), name)

@@ -42,6 +42,7 @@ FORMATS: tuple[Format, ...] = (
         reads="lstmcore.interop.formats:read_onnx",
         writes="lstmcore.interop.onnx.write:write",
     ),
+    Format("pytorch", (".pt", ".pth"), writes="lstmcore.interop.pytorch.write:write"),
 )
 
 JUDGES: tuple[Judge, ...] = (

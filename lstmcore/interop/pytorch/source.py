@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ def _written(
     write_nodes(scope)
     body = list(_class(scope, kept, arguments))
     rest = "\n".join([*_helpers(file), *body, *_loader(weights), *_end(spec), ""])
-    text = "\n".join([*_head(file, weights, "F." in rest), rest])
+    text = "\n".join([*_head(file, weights, rest), rest])
     return Source(text, tuple(layers.entries), kept)
 
 
@@ -95,9 +96,8 @@ def momenta(model: BaseModel) -> dict[str, float]:
 
 def write_nodes(scope: Scope) -> None:
     """All nodes, by the table of writers."""
-    from lstmcore.interop.pytorch.writers import WRITERS
-
     from lstmcore.interop.pytorch.bidirectional import pairs
+    from lstmcore.interop.pytorch.writers import WRITERS
 
     scope.partners = pairs(scope)
     scope.second = {partner.outputs[0] for partner in scope.partners.values()}
@@ -139,7 +139,7 @@ def _states(layers: Layers, program: Program) -> dict[str, str]:
     return found
 
 
-def _head(file: File, weights: str, functional: bool) -> Iterator[str]:
+def _head(file: File, weights: str, rest: str) -> Iterator[str]:
     yield HEAD
     yield ""
     yield "load() gives it with its weights, Model() new."
@@ -147,8 +147,9 @@ def _head(file: File, weights: str, functional: bool) -> Iterator[str]:
     yield ""
     yield "from pathlib import Path"
     yield ""
-    yield "import torch"
-    if functional:
+    if re.search(r"(?<![\w.])torch\.", rest):
+        yield "import torch"
+    if re.search(r"(?<![\w.])F\.", rest):
         yield "import torch.nn.functional as F"
     if weights.endswith(".safetensors"):
         yield "from safetensors.torch import load_file"

@@ -66,7 +66,7 @@ def _to_torch(entry: Entry, weights: Mapping[str, Array], dtype: str) -> Array:
 
 
 def from_state(entries: Sequence[Entry], state: Mapping[str, Array], dtype: str) -> dict[str, Array]:
-    """Our weights by path, of a state_dict with just these entries.
+    """Our weights by path, of a state_dict with just these entries; views of theirs where they can be.
 
     WeightsMismatchError where one is missing, one is left over, or a shape is another.
     """
@@ -80,7 +80,7 @@ def from_state(entries: Sequence[Entry], state: Mapping[str, Array], dtype: str)
     found: dict[str, Array] = {}
     for entry in entries:
         if entry.path and entry.path not in found:
-            found[entry.path] = np.ascontiguousarray(_from_torch(entry, entries, state), dtype)
+            found[entry.path] = np.asarray(_from_torch(entry, entries, state), dtype)
     return found
 
 
@@ -96,4 +96,6 @@ def _from_torch(entry: Entry, entries: Sequence[Entry], state: Mapping[str, Arra
         prefix = entry.key.rpartition(".")[0]
         parts = [e for e in entries if e.path == entry.path and e.key.rpartition(".")[0] == prefix]
         array = np.stack([state[e.key] for e in sorted(parts, key=lambda e: e.part)])
+    elif layouts.LAYOUTS[FORM][type(entry.op)].gates == entry.op.gates:
+        return np.transpose(array)
     return layouts.from_foreign(FORM, entry.op, entry.port, array)

@@ -13,8 +13,7 @@ from lstmcore.naming import unique
 WIDTH = 88  # of ruff and black, where nobody says otherwise
 
 # What an attribute of an nn.Module, or a variable, may not be called. A test compares it with the real class.
-RESERVED = frozenset(
-    """
+_RESERVED = """
     F T_destination Tensor add_module apply bfloat16 buffers call_super_init children compile cpu cuda double
     dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu
     load load_state_dict lstmcore_spec modules mtia named_buffers named_children named_modules named_parameters nn
@@ -23,8 +22,8 @@ RESERVED = frozenset(
     register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter
     register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ reset_states self set_extra_state
     set_submodule share_memory state_dict step to to_empty torch train training type xpu zero_grad Path load_file
-    """.split()
-)
+"""
+RESERVED = frozenset(_RESERVED.split())
 
 
 def identifier(text: str, taken: Container[str] = (), longest: int = 24) -> str:
@@ -53,7 +52,7 @@ def quoted(text: str) -> str:
 
 def number(value: float) -> str:
     """A literal that is the very number."""
-    return repr(float(value))
+    return repr(float(value)).replace("e+", "e")
 
 
 def atom(text: str) -> str:
@@ -99,7 +98,8 @@ def _call(text: str) -> tuple[str, list[str], str] | None:
     match = _HEAD.match(text)
     if match is None:
         return None
-    arguments, current = [], ""
+    arguments: list[str] = []
+    current = ""
     depth, quote = 0, ""
     for place, character in enumerate(text[match.end() :], match.end()):
         quote = "" if character == quote else quote or (character if character in "\"'" else "")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 WRITERS: Mapping[str, Callable[..., None]] = MappingProxyType(
     {".pt": write_archive, ".pth": write_archive, ".safetensors": write_safetensors}
 )
-_HIDES = frozenset({*sys.stdlib_module_names, *"torch safetensors numpy".split()})
+_IMPORTED = "torch safetensors numpy"
+_HIDES = frozenset([*sys.stdlib_module_names, *_IMPORTED.split()])
 
 
 def write(model: BaseModel, path: PathLike) -> None:

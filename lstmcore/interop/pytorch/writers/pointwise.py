@@ -80,5 +80,3 @@ def not_equal(site: Site) -> str:
 
 def cast(site: Site) -> str:
     return f"{site.atom()}.to({site.atom(1)}.dtype)"
-
-

@@ -153,13 +153,20 @@ class _Step:
     file: File
     op: Recurrent
 
-    def gate(self, x: str) -> str:
-        return self._apply(self.op.recurrent_activation, x)  # type: ignore[attr-defined]  # a gated op
+    def gate(self, x: str) -> list[str]:
+        """The statement that makes a gate of the sum in a variable."""
+        return self._made(x, self.op.recurrent_activation)  # type: ignore[attr-defined]  # a gated op
 
-    def out(self, x: str) -> str:
-        return self._apply(self.op.activation, x)
+    def out(self, x: str) -> list[str]:
+        """The same with the other function."""
+        return self._made(x, self.op.activation)
 
-    def _apply(self, function: Function, x: str) -> str:
+    def _made(self, x: str, function: Function) -> list[str]:
+        text = self.apply(function, x)
+        return [] if text == x else [f"    {x} = {text}"]
+
+    def apply(self, function: Function, x: str) -> str:
+        """A function of a variable, along the units where it works along an axis."""
         if function.name in ALONG_AXIS:
             function = Function(function.name)
         return functions.written(self.file, function, x)
@@ -172,12 +179,12 @@ def _lstm(s: _Step) -> list[str]:
         "def step(z, h, c):",
         f"    z = z + {_of_state(s.op)}",
         "    i, f, g, o = z.chunk(4, dim=1)",
-        f"    i = {s.gate('i')}",
-        f"    f = {s.gate('f')}",
-        f"    g = {s.out('g')}",
-        f"    o = {s.gate('o')}",
+        *s.gate("i"),
+        *s.gate("f"),
+        *s.out("g"),
+        *s.gate("o"),
         "    c = f * c + i * g",
-        f"    h = o * {atom(s.out('c'))}",
+        f"    h = o * {atom(s.apply(s.op.activation, 'c'))}",
         "    return h, h, c",
     ]
 
@@ -196,13 +203,14 @@ def _gru_after(s: _Step) -> list[str]:
         "",
         "def step(x, h):",
         "    x_r, x_z, x_n = x.chunk(3, dim=1)",
-        f"    h_r, h_z, h_n = {_of_state(s.op)}.chunk(3, dim=1)",
+        f"    sums = {_of_state(s.op)}",
+        "    h_r, h_z, h_n = sums.chunk(3, dim=1)",
         "    r = x_r + h_r",
-        f"    r = {s.gate('r')}",
+        *s.gate("r"),
         "    z = x_z + h_z",
-        f"    z = {s.gate('z')}",
+        *s.gate("z"),
         "    n = x_n + r * h_n",
-        f"    n = {s.out('n')}",
+        *s.out("n"),
         "    h = z * h + (1 - z) * n",
         "    return h, h",
     ]
@@ -214,17 +222,18 @@ def _gru_before(s: _Step) -> list[str]:
         "z = F.linear(x, self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)"
         if bias
         else "z = F.linear(x, self.weight_ih_l0)",
-        "gates, candidate = self.weight_hh_l0.split((2 * self.hidden_size, self.hidden_size))",
+        "units = self.hidden_size",
+        "gates, candidate = self.weight_hh_l0.split((2 * units, units))",
         "",
         "def step(x, h):",
         "    x_r, x_z, x_n = x.chunk(3, dim=1)",
         "    h_r, h_z = F.linear(h, gates).chunk(2, dim=1)",
         "    r = x_r + h_r",
-        f"    r = {s.gate('r')}",
+        *s.gate("r"),
         "    z = x_z + h_z",
-        f"    z = {s.gate('z')}",
+        *s.gate("z"),
         "    n = x_n + F.linear(r * h, candidate)",
-        f"    n = {s.out('n')}",
+        *s.out("n"),
         "    h = z * h + (1 - z) * n",
         "    return h, h",
     ]
@@ -236,7 +245,7 @@ def _rnn(s: _Step) -> list[str]:
         "",
         "def step(z, h):",
         f"    h = z + {_of_state(s.op)}",
-        f"    h = {s.out('h')}",
+        *s.out("h"),
         "    return h, h",
     ]
 

@@ -62,4 +62,11 @@ def _start(file: File, body: Program) -> list[str]:
     zeros = [file.zeros("x", kind, body.values[name].shape) for name in body.inputs[1:]]
     if not zeros:
         return ["        states = ()"]
-    return ["        if states is None:", "            states = (", *(f"                {z}," for z in zeros), "            )"]
+    if len(zeros) == 1 and len(zeros[0]) < 60:
+        return ["        if states is None:", f"            states = ({zeros[0]},)"]
+    return [
+        "        if states is None:",
+        "            states = (",
+        *(f"                {z}," for z in zeros),
+        "            )",
+    ]
