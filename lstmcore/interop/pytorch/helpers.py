@@ -58,6 +58,8 @@ def over_time(step, x, states, mask=None, zero_output=False, held=None):
     Where mask (batch, time) is False, the states stay what they are and the output is
     that of the step before, ``held`` or zeros at first; with zero_output it is zero.
     """
+    if mask is not None:
+        x = silenced(x, mask)
     outputs = []
     for t in range(x.shape[1]):
         y, *after = step(x[:, t], *states)
@@ -70,6 +72,11 @@ def over_time(step, x, states, mask=None, zero_output=False, held=None):
         states = after
         outputs.append(y)
     return torch.stack(outputs, dim=1), *states
+
+
+def silenced(x, mask):
+    """x (batch, time, ...) with zeros where it is masked: NaN would reach the gradients."""
+    return x.masked_fill(~mask.view(*mask.shape, *[1] * (x.dim() - 2)), 0)
 
 
 def choose(valid, new, old):

@@ -27,7 +27,7 @@ class File:
     momenta: Mapping[str, float] = field(default_factory=dict)
     helpers: dict[str, None] = field(default_factory=dict)
     classes: dict[str, str] = field(default_factory=dict)
-    taken: set[str] = field(default_factory=lambda: {"Model", "load", *HELPERS, "choose"})
+    taken: set[str] = field(default_factory=lambda: {"Model", "load", "WEIGHTS", "choose", "silenced", *HELPERS})
 
     def zeros(self, like: str, kind: Kind, shape: Shape) -> str:
         """Zeros for as many samples as a variable has, where it is."""

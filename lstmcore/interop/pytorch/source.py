@@ -111,10 +111,16 @@ def write_nodes(scope: Scope) -> None:
     scope.position = len(scope.nodes)
 
 
+_TWO_BIASES = ("nn.LSTM(", "nn.RNN(")
+
+
 def attributes(layers: Layers) -> Iterator[str]:
     """The method that makes what the class holds."""
     yield "    def __init__(self):"
     yield "        super().__init__()"
+    if any(maker.startswith(_TWO_BIASES) and "bias=False" not in maker for maker in layers.made.values()):
+        yield "        # PyTorch adds two biases where this model has one: bias_hh is zero, and training"
+        yield "        # moves the sum twice as fast."
     for name, maker in layers.made.items():
         kind, _, value = maker.partition(":")
         if kind == "register_buffer":
@@ -285,6 +291,6 @@ def _defaults(cls: type[Layer]) -> dict[str, Any]:
     found = {}
     for f in cls.config_fields():
         if f.default is not MISSING:
-            kind = f.metadata["kind"]
-            found[f.name] = json.loads(json.dumps(kind.write(kind.read(f.default))))
+            value = f.metadata["kind"].read(f.default)
+            found[f.name] = None if value is None else json.loads(json.dumps(f.metadata["kind"].write(value)))
     return found

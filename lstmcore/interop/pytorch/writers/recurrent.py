@@ -306,6 +306,8 @@ def _class(site: Site) -> str:
         "",
         "    def forward(self, x, states=None, mask=None, zero_output=False, held=None):",
         f'        """x (batch, time, features), mask (batch, time) -> y, {states}."""',
+        "        if mask is not None:",
+        "            x = silenced(x, mask)",
         *(f"        {line}" if line else "" for line in body),
         "",
         "        if states is None:",
