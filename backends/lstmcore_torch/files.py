@@ -39,7 +39,8 @@ def run(path: PathLike, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any
             f"{beside.name} is not what lstmcore writes for the model that it describes; it was altered, or written "
             "by another version, and is not run. Export the model again."
         )
-    module = defined(text, str(beside.resolve()))["load"](target)
+    namespace = defined(source(model, target.name, traced=True).text, str(beside.resolve()))
+    module = namespace["load"](target)
     program = model.program
     kinds = {"float": model.dtype, "int": "int32", "bool": "bool"}
     given = [
@@ -48,7 +49,8 @@ def run(path: PathLike, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any
     ]
     with torch.no_grad():
         outputs = module(*given)
-    return [y.numpy() for y in (outputs if isinstance(outputs, tuple) else (outputs,))], {}
+    layers = {name: y.numpy() for name, y in namespace["TRACE"].items()}
+    return [y.numpy() for y in (outputs if isinstance(outputs, tuple) else (outputs,))], layers
 
 
 def _text(beside: Path) -> str:

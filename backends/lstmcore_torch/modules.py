@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,10 +30,11 @@ def to_module(model: BaseModel, share: bool = True) -> nn.Module:
         optimizer = torch.optim.Adam(module.parameters())  # layers that are not trainable here are not there
 
     With ``share`` model and module have one set of weights: what training makes of the module's, the model predicts
-    with, on any engine, until it gets weights of its own (`fit`, `set_weights`, `load_weights`) or the module is gone
-    from its layers. Their memory is one where PyTorch stores a weight as it is here or transposed; the gates of a GRU
-    stand in another order there, and two biases are added: those are copied whenever the model is asked for them.
-    The same holds once the module is on another device or of another dtype. Without ``share`` all is copied.
+    with, on any engine, until it gets weights of its own (`fit`, `set_weights`, `load_weights`). Their memory is one
+    where PyTorch stores a weight as it is here, or transposed; the gates of a GRU stand in another order there, and
+    two biases are added: these are copied whenever they changed. The same holds once the module is on another device
+    or of another dtype. What is done to ``parameter.data`` is not noticed: PyTorch does not count it. Without
+    ``share``, and for a `ProgramModel`, all is copied once.
 
     The module predicts (``eval()``); ``train()`` switches Dropout and its like on. PyTorch's recurrent modules have
     two biases where the model has one: training moves their sum twice as fast.
@@ -63,7 +64,7 @@ def fresh(made: Source) -> nn.Module:
 
 def run(text: str, path: str = "model.pt") -> dict[str, Any]:
     """What a source defines. Only for what `source` gave in this very process."""
-    namespace: dict[str, Any] = {"__name__": "lstmcore_module", "__file__": path}
+    namespace: dict[str, Any] = {"__name__": "lstmcore_module", "__file__": path, "TRACE": {}}
     exec(compile(text, "<written by lstmcore>", "exec"), namespace)
     return namespace
 
@@ -83,20 +84,27 @@ def _lend(model: BaseModel, module: nn.Module, made: Source) -> None:
         if isinstance(owner, Layer):
             owned.setdefault(id(owner), (owner, {}))[1].setdefault(name, paths[path])
     for layer, names in owned.values():
-        layer.lend(_lender(module, made.entries, names, model.dtype))
+        layer.lend(*_lender(module, made.entries, names, model.dtype))
 
 
 def _lender(
     module: nn.Module, entries: tuple[Entry, ...], names: Mapping[str, str], dtype: str
-) -> Callable[[], dict[str, Array]]:
+) -> tuple[Callable[[], dict[str, Array]], Callable[[], Hashable]]:
+    """What gives the weights of one layer, and what tells whether they changed."""
     wanted = [entry for entry in entries if entry.path in names.values()]
 
+    def held() -> dict[str, torch.Tensor]:
+        parts = [entry.key.rpartition(".") for entry in wanted]
+        return {e.key: getattr(module.get_submodule(at), name) for e, (at, _, name) in zip(wanted, parts, strict=True)}
+
+    def stamp() -> Hashable:
+        return tuple((tensor.data_ptr(), tensor._version) for tensor in held().values())
+
     def now() -> dict[str, Array]:
-        held = module.state_dict(keep_vars=True)
-        state = {entry.key: held[entry.key].detach().cpu().numpy() for entry in wanted}
+        state = {key: tensor.detach().cpu().numpy() for key, tensor in held().items()}
         found = from_state(wanted, state, dtype)
         for array in found.values():
             array.flags.writeable = False
         return {name: found[path] for name, path in names.items()}
 
-    return now
+    return now, stamp

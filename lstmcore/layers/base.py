@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,6 +57,15 @@ class LayerType(type):
         return super().__call__(*args, **options)
 
 
+@dataclass
+class Lent:
+    """Weights that somebody else has; they changed if the stamp is not the one ``seen``."""
+
+    weights: Callable[[], dict[str, Array]]
+    stamp: Callable[[], Hashable]
+    seen: Hashable = None
+
+
 class LayerState:
     """The weights of one layer, by name, read-only arrays; ``version`` changes whenever they do.
 
@@ -67,7 +76,7 @@ class LayerState:
         self.built = False
         self.input_shape: Any = None
         self.weights: dict[str, Array] = {}
-        self.lent: Callable[[], dict[str, Array]] | None = None  # gives the weights as somebody else has them by now
+        self.lent: Lent | None = None
         self.version = 0
         self.auto_named = False
         self.sessions: dict[Hashable, Any] = {}
@@ -81,8 +90,9 @@ class LayerState:
 
     def now(self) -> dict[str, Array]:
         """The weights as they are."""
-        if self.lent is not None:
-            self.weights = self.lent()
+        if self.lent is not None and (stamp := self.lent.stamp()) != self.lent.seen:
+            self.weights = self.lent.weights()
+            self.lent.seen = stamp
             self.version += 1
         return self.weights
 
@@ -303,12 +313,12 @@ class Layer(Module, metaclass=LayerType):
         self.state.now()
         return self.state.version
 
-    def lend(self, weights: Callable[[], dict[str, Array]]) -> None:
-        """From now on the weights are what the function gives, each time anew, until the layer gets other ones.
+    def lend(self, weights: Callable[[], dict[str, Array]], stamp: Callable[[], Hashable]) -> None:
+        """From now on the weights are what the function gives, until the layer gets other ones.
 
-        So they can belong to a framework's live module, which may change them at any time.
+        So they can belong to a framework's live module. They are asked for anew whenever ``stamp()`` is another.
         """
-        self.state.lent = weights
+        self.state.lent = Lent(weights, stamp)
 
     def take_own(self, shapes: Mapping[str, tuple[int, ...]], input_shape: Any) -> None:
         if not self.built:

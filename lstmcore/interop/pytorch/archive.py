@@ -31,8 +31,11 @@ _LOCAL_HEADER = 30
 _ZIP64 = 20
 
 
-def write_archive(file: BinaryIO, state: Mapping[str, Array]) -> None:
-    """A state_dict as ``torch.save`` writes it; the same arrays give the same bytes."""
+def write_archive(file: BinaryIO, state: Mapping[str, Array], spec: str = "") -> None:
+    """A state_dict as ``torch.save`` writes it; the same arrays give the same bytes.
+
+    It has no place for a description: ``spec`` is with the source alone.
+    """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         _member(archive, "data.pkl", _pickle(state))
         _member(archive, "byteorder", b"little")
@@ -108,10 +111,13 @@ def _tuple(values: Any) -> bytes:
     return b"(" + b"".join(_whole(int(value)) for value in values) + b"t"
 
 
-def write_safetensors(file: BinaryIO, state: Mapping[str, Array]) -> None:
-    """A state_dict as a .safetensors file: the wider numbers first, so that all are aligned."""
+def write_safetensors(file: BinaryIO, state: Mapping[str, Array], spec: str) -> None:
+    """A state_dict as a .safetensors file: the wider numbers first, so that all are aligned.
+
+    ``spec``, the model's description, is among the metadata.
+    """
     order = sorted(state, key=lambda key: (list(SAFETENSORS).index(state[key].dtype.name), key))
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", "lstmcore_spec": spec}}
     place = 0
     for key in order:
         array = state[key]

@@ -143,7 +143,8 @@ class Scope:
         self.lines: list[str] = []
         self.known: dict[str, Expr] = {}
         self._bound: dict[str, set[str]] = {}
-        self._leaves = leaving(program, self.nodes)
+        self.leaves = leaving(program, self.nodes)
+        self._words = words(program, self.nodes, self.leaves)
         self.readers = readers(program, self.nodes)
         self._next = next_statements(self.nodes)
         self.zeros = {carry.before: program.values[carry.before] for carry in program.carries if not carry.stateful}
@@ -236,7 +237,7 @@ class Scope:
     def variable(self, value: str, strictly: bool = False, beside: Iterable[str] = (), wanted: str = "") -> str:
         """A variable for a value; with ``strictly`` none that the node at hand may still read."""
         taken = {name for name in self._bound if not self._free(name, strictly)} | {*beside} | self.file.taken
-        found = identifier(wanted or self._leaves[value], taken)
+        found = identifier(wanted or self._words[value], taken)
         self._bound[found] = {value}
         return found
 
@@ -396,8 +397,8 @@ def next_statements(nodes: Sequence[Node]) -> dict[str, int]:
     return found
 
 
-def leaving(program: Program, nodes: Sequence[Node]) -> dict[str, str]:
-    """What to call each value: as the layer that it leaves, or by its place inside."""
+def leaving(program: Program, nodes: Sequence[Node]) -> dict[str, list[str]]:
+    """The values that leave each layer, or part of one, by its path."""
     leaves: dict[str, list[str]] = {}
     of = readers(program, nodes)
     for node in nodes:
@@ -406,6 +407,11 @@ def leaving(program: Program, nodes: Sequence[Node]) -> dict[str, str]:
                 inside = [k for k in of.get(value, []) if k < len(nodes) and _within(nodes[k].name, prefix)]
                 if len(inside) < len(of.get(value, [])):
                     leaves.setdefault(prefix, []).append(value)
+    return leaves
+
+
+def words(program: Program, nodes: Sequence[Node], leaves: Mapping[str, list[str]]) -> dict[str, str]:
+    """What to call each value: as the layer that it leaves, or by its place inside."""
     found = {value: value for value in program.values}
     for node in nodes:
         for value, port in zip(node.outputs, node.op.outputs, strict=True):

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from lstmcore.errors import LstmcoreError
 from lstmcore.interop.pytorch.helpers import HELPERS
 from lstmcore.interop.pytorch.scope import File, Layers, Scope, Site
 from lstmcore.interop.pytorch.state import Entry
-from lstmcore.interop.pytorch.text import identifier, lines, quoted
+from lstmcore.interop.pytorch.text import atom, identifier, lines, quoted
 from lstmcore.layers.base import Layer
 from lstmcore.models.files import model_from_json, unbuilt_description
-from lstmcore.ops import Shape
+from lstmcore.ops import Tensor
 from lstmcore.program import Builder, Program
 
 if TYPE_CHECKING:
@@ -38,16 +39,21 @@ class Source:
     states: Mapping[str, str]
 
 
-def source(model: BaseModel, weights: str) -> Source:
+def source(model: BaseModel, weights: str, traced: bool = False) -> Source:
     """The module of a model, which loads the file called ``weights`` beside it.
 
+    With ``traced`` it also puts into a dict of the module's, `TRACE`, what leaves each layer, by the layer's name.
     The same model gives the same text. Names of layers become names of Python, and nothing else of the model's text
     becomes code.
     """
     program, paths = exported(model), model.one_path()
     trained = frozenset(paths[path] for path in model.trained_paths())
     file = File(model.dtype, trained, momenta(model))
-    return _written(program, file, weights, paths, None, description(model))
+    ends = (*program.inputs, *(f"-> {name}" for name in model.output_names))
+    own = getattr(model, "batch_axes", {})
+    axes = {name: own.get(name.removeprefix("-> "), 0) for name in ends}
+    layers = tuple(_layers(model)) if traced else ()
+    return _written(program, file, weights, paths, None, description(model), axes, layers)
 
 
 def source_of(program: Program, dtype: str, weights: str, states: Sequence[str] | None = None) -> Source:
@@ -62,6 +68,8 @@ def _written(
     paths: Mapping[str, str],
     states: Sequence[str] | None,
     spec: str,
+    axes: Mapping[str, int | None] = MappingProxyType({}),
+    traced: Sequence[str] = (),
 ) -> Source:
     if states is not None:
         carries = (replace(carry, stateful=carry.name in states) for carry in program.carries)
@@ -73,11 +81,40 @@ def _written(
     kept = _states(layers, program)
     scope = Scope(layers, program, paths, arguments)
     scope.hold(kept)
-    write_nodes(scope)
-    body = list(_class(scope, kept, arguments))
+    for name, value in zip(arguments, program.inputs, strict=True):
+        scope.lines += _batch_first(name, axes.get(value, 0))
+    write_nodes(scope, _tracing(scope, traced))
+    body = list(_class(scope, kept, arguments, axes))
     rest = "\n".join([*_helpers(file), *body, *_loader(weights), *_end(spec), ""])
     text = "\n".join([*_head(file, weights, rest), rest])
     return Source(text, tuple(layers.entries), kept)
+
+
+def _batch_first(name: str, axis: int | None) -> list[str]:
+    """Where the data have the batch elsewhere, or none of it, the rest has it first."""
+    if axis == 0:
+        return []
+    return [f"{name} = {name}.unsqueeze(0)" if axis is None else f"{name} = {name}.movedim({axis}, 0)"]
+
+
+def _batch_back(text: str, axis: int | None) -> str:
+    if axis == 0:
+        return text
+    return f"{atom(text)}.squeeze(0)" if axis is None else f"{atom(text)}.movedim(0, {axis})"
+
+
+def _layers(model: Any, prefix: str = "") -> Iterator[str]:
+    """The paths of the layers, those of models inside too."""
+    for name, layer in model.named_layers.items():
+        yield prefix + name
+        yield from _layers(layer, f"{prefix}{name}/") if hasattr(layer, "named_layers") else ()
+
+
+def _tracing(scope: Scope, layers: Sequence[str]) -> dict[str, str]:
+    """The first number that leaves each layer -> the layer."""
+    values = scope.program.values
+    made = {layer: [v for v in scope.leaves.get(layer, []) if values[v].kind == "float"] for layer in layers}
+    return {found[0]: layer for layer, found in made.items() if found}
 
 
 def exported(model: BaseModel) -> Program:
@@ -94,8 +131,8 @@ def momenta(model: BaseModel) -> dict[str, float]:
     return {path: getattr(owner, "momentum", 0.99) for path, owner, name in model.owners() if name == "moving_mean"}
 
 
-def write_nodes(scope: Scope) -> None:
-    """All nodes, by the table of writers."""
+def write_nodes(scope: Scope, traced: Mapping[str, str] = MappingProxyType({})) -> None:
+    """All nodes, by the table of writers; those values into the trace, under these names."""
     from lstmcore.interop.pytorch.bidirectional import pairs
     from lstmcore.interop.pytorch.writers import WRITERS
 
@@ -103,11 +140,13 @@ def write_nodes(scope: Scope) -> None:
     scope.second = {partner.outputs[0] for partner in scope.partners.values()}
     for position, node in enumerate(scope.nodes):
         scope.position = position
-        if scope.written(node):
-            continue
-        text = WRITERS[type(node.op)](Site(scope, node))
-        if text is not None:
-            scope.settle(node, text)
+        if not scope.written(node):
+            text = WRITERS[type(node.op)](Site(scope, node))
+            if text is not None:
+                scope.settle(node, text)
+        for value in node.outputs:
+            if value in traced:
+                scope.line(f"TRACE[{quoted(traced[value])}] = {scope.named(value)}")
     scope.position = len(scope.nodes)
 
 
@@ -170,10 +209,12 @@ def _helpers(file: File) -> Iterator[str]:
         yield "\n\n" + text
 
 
-def _class(scope: Scope, states: Mapping[str, str], arguments: Sequence[str]) -> Iterator[str]:
+def _class(
+    scope: Scope, states: Mapping[str, str], arguments: Sequence[str], axes: Mapping[str, int | None]
+) -> Iterator[str]:
     program = scope.program
     yield "\n\nclass Model(nn.Module):"
-    yield from _described(program, arguments)
+    yield from _described(program, arguments, axes)
     yield ""
     made = list(attributes(scope.layers))
     if scope.file.dtype == "float64":
@@ -189,7 +230,8 @@ def _class(scope: Scope, states: Mapping[str, str], arguments: Sequence[str]) ->
         if carry.stateful:
             after = scope.read(carry.after).text
             yield from lines(f"self.{states[carry.name]} = {after}.detach()")
-    yield from lines(f"return {', '.join(scope.tensor(value) for value in program.outputs)}")
+    ends = zip(program.outputs, _ends(axes) or [0] * len(program.outputs), strict=True)
+    yield from lines(f"return {', '.join(_batch_back(scope.tensor(value), axis) for value, axis in ends)}")
     if states:
         yield ""
         yield "    def reset_states(self) -> None:"
@@ -215,22 +257,28 @@ def _signature(head: str, arguments: Sequence[str], returned: str) -> Iterator[s
 _KINDS = {"float": "", "int": ", integers", "bool": ", True or False"}
 
 
-def _described(program: Program, arguments: Sequence[str]) -> Iterator[str]:
-    yield '    """Inputs and outputs, batch first.'
+def _described(program: Program, arguments: Sequence[str], axes: Mapping[str, int | None]) -> Iterator[str]:
+    yield '    """What goes in, and what comes out.'
     yield ""
     for name, value in zip(arguments, program.inputs, strict=True):
-        tensor = program.values[value]
-        yield f"    {name}: {_shape(tensor.shape)}{_KINDS[tensor.kind]}"
-    for value in program.outputs:
-        tensor = program.values[value]
-        yield f"    -> {_shape(tensor.shape)}{_KINDS[tensor.kind]}"
+        yield f"    {name}: {_shape(program.values[value], axes.get(value, 0))}"
+    for value, axis in zip(program.outputs, _ends(axes) or [0] * len(program.outputs), strict=True):
+        yield f"    -> {_shape(program.values[value], axis)}"
     yield '    """'
 
 
-def _shape(shape: Shape) -> str:
+def _ends(axes: Mapping[str, int | None]) -> list[int | None]:
+    return [axis for name, axis in axes.items() if name.startswith("-> ")]
+
+
+def _shape(tensor: Tensor, batch: int | None) -> str:
     words = ("batch", "time")
-    shown = [str(n) if n is not None else words[axis] if axis < 2 else "?" for axis, n in enumerate(shape)]
-    return f"({', '.join(shown)})"
+    shown = [str(n) if n is not None else words[k] if k < 2 else "?" for k, n in enumerate(tensor.shape)]
+    if batch is None:
+        shown = shown[1:]
+    elif shown:
+        shown.insert(batch, shown.pop(0))
+    return f"({', '.join(shown)}{',' if len(shown) == 1 else ''}){_KINDS[tensor.kind]}"
 
 
 def _loader(weights: str) -> Iterator[str]:
@@ -286,8 +334,6 @@ def _short(data: Any) -> Any:
 
 
 def _defaults(cls: type[Layer]) -> dict[str, Any]:
-    from dataclasses import MISSING
-
     found = {}
     for f in cls.config_fields():
         if f.default is not MISSING:
