@@ -46,19 +46,11 @@ def to_module(model: BaseModel, share: bool = True) -> nn.Module:
     if not model.built:
         raise SpecError(f"{model.called()} has no weights yet; call build(input_shape), or give it an Input")
     made = source(model, "model.pt")
-    module = fresh(made)
+    module: nn.Module = run(made.text)["Model"]().eval()
     state = to_state(made.entries, model.every_path(), model.dtype)
-    tensors = {key: torch.from_numpy(np.array(array, order="C")) for key, array in state.items()}
-    module.load_state_dict(tensors, strict=True, assign=True)
-    _keep_flags(module, fresh(made))
+    module.load_state_dict({key: torch.from_numpy(np.array(array)) for key, array in state.items()}, strict=True)
     if share:
         _lend(model, module, made)
-    return module
-
-
-def fresh(made: Source) -> nn.Module:
-    """A new module, of the source that was made of a model."""
-    module: nn.Module = run(made.text)["Model"]().eval()
     return module
 
 
@@ -67,13 +59,6 @@ def run(text: str, path: str = "model.pt") -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": "lstmcore_module", "__file__": path, "TRACE": {}}
     exec(compile(text, "<written by lstmcore>", "exec"), namespace)
     return namespace
-
-
-def _keep_flags(module: nn.Module, like: nn.Module) -> None:
-    """Parameters that were assigned are trained if those in their places were."""
-    flags = {name: parameter.requires_grad for name, parameter in like.named_parameters()}
-    for name, parameter in module.named_parameters():
-        parameter.requires_grad_(flags[name])
 
 
 def _lend(model: BaseModel, module: nn.Module, made: Source) -> None:

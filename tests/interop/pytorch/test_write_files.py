@@ -328,6 +328,7 @@ def called(tree: ast.AST) -> set[str]:
 def test_reserved_names_are_those_of_the_real_class() -> None:
     public = {name for name in dir(torch.nn.Module()) if not name.startswith("_")}
     assert public <= RESERVED
+    assert identifier("über-Schicht 1") == "uber_schicht_1"
     for name in (*public, "for", "match", "list", "torch", "nn"):
         assert identifier(name) not in public | {"for", "match", "list", "torch", "nn"}
 
@@ -399,3 +400,42 @@ def test_permuted_axes_and_several_outputs(tmp_path: Path) -> None:
     wanted = given.predict({"x": arrays[0]})
     for y_, name in zip(found, ("a", "b", "c"), strict=True):
         assert scale_error(y_, wanted[name], "float32") <= 16
+
+
+def test_batch_normalization_moves_as_here(tmp_path: Path) -> None:
+    """PyTorch's momentum is 1 less Keras', and what Keras leaves out stays as it is."""
+    lc.export_model(model("double"), tmp_path / "m.pt")
+    part = written.imported(tmp_path / "m.py").load().batch_normalization
+    assert (part.momentum, part.eps, part.running_mean.dtype) == (0.25, 0.001, torch.float64)
+    assert (part.weight.requires_grad, part.bias.requires_grad) == (False, True)
+    assert (part.weight == 1).all() and part.num_batches_tracked == 0
+
+
+def test_two_directions_under_a_mask_that_are_read_step_by_step(tmp_path: Path) -> None:
+    """PyTorch's module for both would give zeros at the masked steps, where these repeat."""
+    x, real = Input((None, 3), name="x"), Input((None,), dtype="bool", name="real")
+    ahead = LSTM(3, return_sequences=True, name="ahead")(x, mask=real)
+    behind = LSTM(3, return_sequences=True, go_backwards=True, name="behind")(x, mask=real)
+    given = written.weighted(Model([x, real], [ahead, behind]))
+    lc.export_model(given, tmp_path / "m.pt")
+    module = written.imported(tmp_path / "m.py").load()
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(4, 6, 3)).astype("float32"), rng.random((4, 6)) < 0.5]
+    for y, reference in zip(written.outputs(module, arrays), given.predict(arrays), strict=True):
+        assert scale_error(y, reference, "float32") <= 16
+
+
+def test_one_weight_of_two_modules_is_tied(tmp_path: Path) -> None:
+    build = Builder()
+    y = build.input("x", (None, 3))
+    for name, bias in (("a", True), ("b", False)):
+        weights = {"kernel": "w", **({"bias": "b"} if bias else {})}
+        y = build.op(ops.Affine(3, use_bias=bias), y, name=name, weights=weights)[0]
+    given = written.weighted(ProgramModel(build.finish([y.name])))
+    lc.export_model(given, tmp_path / "m.pt")
+    module = written.imported(tmp_path / "m.py").load()
+    assert module.a.weight is module.b.weight
+    (x,) = written.inputs(given)
+    assert scale_error(written.outputs(module, [x])[0], given.predict(x), "float32") <= 16
+    torch.save(module.state_dict(), tmp_path / "again.pt")
+    written.imported(tmp_path / "m.py").load(tmp_path / "again.pt")
