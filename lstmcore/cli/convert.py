@@ -80,7 +80,9 @@ def convert(ctx: click.Context, /, source: Path, out: str, as_json: bool, **told
     else:
         _show(facts, proof, written)
     if not written:
-        raise CommandFailed(f"{target} was not written: what it computes differs. --no-verify writes it all the same.")
+        raise CommandFailed(
+            f"{target} was not written: the proof failed, as told above. --no-verify writes it all the same."
+        )
     ctx.exit(0)
 
 
