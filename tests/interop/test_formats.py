@@ -31,8 +31,8 @@ def test_a_model_goes_out_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_what_is_not_written_or_read_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedFileError, match=r"suffix is written; expected one of \.safetensors"):
-        lc.export_model(model(), tmp_path / "m.h5")
+    with pytest.raises(UnsupportedFileError, match=r"suffix is written; expected one of \.safetensors, \.keras"):
+        lc.export_model(model(), tmp_path / "m.xls")
     with pytest.raises(UnsupportedFileError, match="'onx'"):
         lc.export_model(model(), tmp_path / "m.onnx", format="onx")
     lc.export_model(model(), tmp_path / "m.onnx")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmcore.errors import FileError, UnsupportedFileError, WeightsMismatchError
+from lstmcore.errors import ExportError, FileError, UnsupportedFileError, WeightsMismatchError
 from lstmcore.interop.listing import Listed, Listing
 from lstmcore.interop.pytorch.described import FLOATS
 from lstmcore.interop.pytorch.matching import Match, match
 from lstmcore.interop.pytorch.sketch import sketched
+from lstmcore.interop.pytorch.source import source
+from lstmcore.interop.pytorch.state import Entry, from_state
 from lstmcore.interop.pytorch.states import State, open_state
-from lstmcore.interop.pytorch.targets import Fill
 from lstmcore.interop.pytorch.units import describe_all, find_units
 from lstmcore.interop.specs import specified
 from lstmcore.layers.module import Module
@@ -58,7 +59,11 @@ def read(
         if spec is None and state.spec is None:
             raise UnsupportedFileError(_no_spec(state))
         model = specified(state.spec if spec is None else spec)
-        fill(model, state, match(model, state, map, ignore))
+        entries = () if map or ignore else written(model, state)
+        if entries:
+            take(model, entries, state)
+        else:
+            fill(model, state, match(model, state, map, ignore))
     return model
 
 
@@ -98,6 +103,31 @@ def _no_spec(state: State) -> str:
     )
 
 
+def written(model: BaseModel, state: State) -> tuple[Entry, ...]:
+    """The entries of the state_dict that lstmcore writes for the model, if the file holds just these; else none.
+
+    A module that it wrote has parts that PyTorch has no module for, such as a GRU with reset_after=False.
+    """
+    try:
+        entries = source(model, state.name).entries
+    except ExportError:
+        return ()
+    shapes = {name: tensor.shape for name, tensor in state.tensors.items()}
+    return entries if {entry.key: entry.shape for entry in entries} == shapes else ()
+
+
+def take(model: BaseModel, entries: Sequence[Entry], state: State) -> None:
+    """Gives the model the weights of a state_dict with just these entries; as `fill`."""
+    held = [entry.key for entry in entries if entry.path]
+    _check_floats(state, held)
+    unread = {entry.key: np.broadcast_to(np.float32(0), entry.shape) for entry in entries if not entry.path}
+    read = {key: state.read(key) for key in held}
+    wide = "float64" if any(array.dtype == "float64" for array in read.values()) else "float32"
+    arrays = from_state(entries, {**unread, **read}, wide)
+    places = {path: (owner, weight) for path, owner, weight in model.owners()}
+    _give(((*places[path], path, array) for path, array in arrays.items()), state.name)
+
+
 def fill(model: Module, state: State, found: Match) -> None:
     """Gives the model the weights that the match says; all of them or, after an error, none.
 
@@ -105,27 +135,38 @@ def fill(model: Module, state: State, found: Match) -> None:
     """
     paths = {(id(owner), weight): path for path, owner, weight in model.owners()}
     for _, names in found.fills:
-        wrong = [name for name in names if state.tensors[name].dtype not in FLOATS]
-        if wrong:
+        _check_floats(state, names)
+    _give(
+        (
+            (rule.owner, rule.weight, paths[id(rule.owner), rule.weight], rule.make([state.read(n) for n in names]))
+            for rule, names in found.fills
+        ),
+        state.name,
+    )
+
+
+def _check_floats(state: State, names: Iterable[str]) -> None:
+    for name in names:
+        if state.tensors[name].dtype not in FLOATS:
             raise WeightsMismatchError(
-                f"{state.name}: {show(wrong[0])} holds {state.tensors[wrong[0]].dtype}; expected floats."
+                f"{state.name}: {show(name)} holds {state.tensors[name].dtype}; expected floats."
             )
+
+
+def _give(found: Iterable[tuple[Module, str, str, Array]], name: str) -> None:
     made: dict[int, tuple[Module, dict[str, Array]]] = {}
     odd = []
-    for rule, names in found.fills:
-        path = paths[id(rule.owner), rule.weight]
-        array = _array(rule, [state.read(name) for name in names], path, state.name)
+    for owner, weight, path, given in found:
+        array = _array(owner.own_weights[weight], given, path, name)
         odd += [] if _is_finite(array) else [path]
-        made.setdefault(id(rule.owner), (rule.owner, {}))[1][rule.weight] = array
+        made.setdefault(id(owner), (owner, {}))[1][weight] = array
     for owner, arrays in made.values():
         owner.replace_own(arrays)
     if odd:
-        warnings.warn(f"{state.name}: NaN or infinity in {', '.join(odd)}", UserWarning, stacklevel=4)
+        warnings.warn(f"{name}: NaN or infinity in {', '.join(odd)}", UserWarning, stacklevel=5)
 
 
-def _array(rule: Fill, arrays: list[Array], path: str, name: str) -> Array:
-    target = rule.owner.own_weights[rule.weight]
-    array = rule.make(arrays)
+def _array(target: Array, array: Array, path: str, name: str) -> Array:
     if array.shape != target.shape:
         raise FileError(f"{name}: {path} has shape {array.shape} where {target.shape} is wanted.")
     with np.errstate(over="ignore"):
