@@ -335,22 +335,26 @@ SAMPLE = [
         "op_repeat",
     )
 ][::23]
+SAMPLE += [case for case in cases.load("standard") if case.id.startswith(("activation/soft", "activation/sparse"))][::3]
+SAMPLE += [case for case in cases.load("standard") if case.family == "activation_axis"][::5]
 
 
 @pytest.mark.parametrize("case", SAMPLE, ids=lambda case: str(case.id))
 def test_a_sample_of_the_conformance_suite(case: Any) -> None:
     it = subjects.subject(case)
     program = it.program
-    model = ProgramModel(program, {k: np.asarray(v, "f4") for k, v in it.weights.items()}, name="m")
+    dtype = case.dtype
+    weights = {k: np.asarray(v, dtype) for k, v in it.weights.items()}
+    model = ProgramModel(program, weights, name="m", dtype=dtype)
     try:
         source = text(model)
     except ExportError as refusal:
         assert "mixes the units" in str(refusal)
         return
-    given = [np.asarray(a, "f4") if a.dtype.kind == "f" else a for a in it.inputs.values()]
+    given = [np.asarray(a, dtype) if a.dtype.kind == "f" else a for a in it.inputs.values()]
     found, wanted = judge.run_text(model, source, given), it.run(plugins.get(plugins.reference()), "float64").outputs
     for y, reference in zip(found, wanted, strict=True):
-        assert scale_error(y, reference, "float32") <= 16
+        assert scale_error(y, reference, dtype) <= 16
 
 
 def test_a_stateful_model_goes_on_from_the_states_that_it_is_given() -> None:

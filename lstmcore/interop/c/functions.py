@@ -64,7 +64,7 @@ def _sixth(h: Helpers) -> str:
 
 
 def _sparse_plus(h: Helpers) -> str:
-    return "x >= 1 ? x : x <= -1 ? 0 * x : (x + 1) * (x + 1) / 4"
+    return "x >= 1 ? x : x <= -1 ? 0 : (x + 1) * (x + 1) / 4"
 
 
 BODIES: Mapping[str, Callable[..., str]] = MappingProxyType(

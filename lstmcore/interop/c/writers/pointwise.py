@@ -61,25 +61,25 @@ static inline void @NAME(const @REAL *x, int n, int step, @REAL *y)
         y[i * step] = (x[i * step] - most) - sum;
 }""",
         "sparsemax": """\
-/* The projection of n numbers, `step` apart, onto the simplex: what is at most tau becomes 0, until tau holds. */
+/* The projection of n numbers, `step` apart, onto the simplex: those above tau count, until they stay the same. */
 static inline void @NAME(const @REAL *x, int n, int step, @REAL *y)
 {
-    @REAL most = x[0], tau = 0;
-    int count = 0;
+    @REAL most = x[0], tau = -INFINITY;
+    int count, left = -1;
     for (int i = 1; i < n; i++)
         most = x[i * step] > most || x[i * step] != x[i * step] ? x[i * step] : most;
-    for (int left = n; left != count;) {
+    do {
         const @REAL bound = tau;
         @REAL sum = 0;
         count = left;
         left = 0;
         for (int i = 0; i < n; i++)
-            if (count == n || x[i * step] - most > bound) {
+            if (x[i * step] - most > bound) {
                 sum += x[i * step] - most;
                 left++;
             }
-        tau = (sum - 1) / left;
-    }
+        tau = left ? (sum - 1) / left : 0; /* none: an infinity or NaN is among them */
+    } while (left != count);
     for (int i = 0; i < n; i++) {
         const @REAL rest = x[i * step] - most - tau;
         y[i * step] = rest < 0 ? 0 : rest;
