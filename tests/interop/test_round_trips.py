@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -123,3 +124,16 @@ def test_every_format_has_its_place_here() -> None:
         assert told or row.name in WRITTEN_ONLY | READ_ONLY, row.name
         assert (row.reads is None) == (row.name in WRITTEN_ONLY)
         assert (row.writes is None) == (row.name in READ_ONLY)
+
+
+def table() -> str:
+    """The table of the README, of what the tests above show."""
+    names = [form + (r" \*" if spec else "") for form, (_, _, spec) in FORMS.items()]
+    rows = [["from, to", *names], ["---", *["-"] * len(names)], *([name, *["="] * len(names)] for name in names)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def test_the_readme_shows_it() -> None:
+    found = re.search(r"<!-- table: round trips -->\n\n(.*?)\n\n", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    assert found[1] == table()
