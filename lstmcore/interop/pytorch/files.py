@@ -127,7 +127,7 @@ def fill(model: Module, state: State, found: Match) -> None:
     odd = []
     for rule, names in found.fills:
         path = paths[id(rule.owner), rule.weight]
-        array = _array(rule, [state.read(name) for name in names], path, state.name)
+        array = _turned(rule, state, names[0], path) if rule.gates else _array(rule, state, names, path)
         odd += [] if _is_finite(array) else [path]
         made.setdefault(id(rule.owner), (rule.owner, {}))[1][rule.weight] = array
     for owner, arrays in made.values():
@@ -136,19 +136,45 @@ def fill(model: Module, state: State, found: Match) -> None:
         warnings.warn(f"{state.name}: NaN or infinity in {', '.join(odd)}", UserWarning, stacklevel=4)
 
 
-def _array(rule: Fill, arrays: list[Array], path: str, name: str) -> Array:
+def _turned(rule: Fill, state: State, name: str, path: str) -> Array:
+    """A matrix of theirs, transposed and its gates sorted while it is read, so that it is in memory once."""
     target = rule.owner.own_weights[rule.weight]
-    array = rule.make(arrays)
+    made = np.empty(target.shape, target.dtype)
+    rows = made.T
+    units = len(rows) // len(rule.gates)
+    places = {theirs: ours * units for ours, theirs in enumerate(rule.gates)}
+    at = 0
+    for block in state.blocks(name):
+        cast = _cast(block, target.dtype, path, state.name)
+        while len(cast):
+            gate, within = divmod(at, units)
+            piece = cast[: units - within]
+            start = places[gate] + within
+            rows[start : start + len(piece)] = piece
+            cast, at = cast[len(piece) :], at + len(piece)
+    return made
+
+
+def _array(rule: Fill, state: State, names: Sequence[str], path: str) -> Array:
+    target = rule.owner.own_weights[rule.weight]
+    given = [state.read(name) for name in names]
+    array = rule.make(given)
     if array.shape != target.shape:
-        raise FileError(f"{name}: {path} has shape {array.shape} where {target.shape} is wanted.")
+        raise FileError(f"{state.name}: {path} has shape {array.shape} where {target.shape} is wanted.")
+    cast = np.ascontiguousarray(_cast(array, target.dtype, path, state.name))
+    return cast if cast.flags.writeable else cast.copy()
+
+
+def _cast(array: Array, dtype: np.dtype[Any], path: str, name: str) -> Array:
+    """The same numbers in that dtype; WeightsMismatchError where they do not fit."""
     with np.errstate(over="ignore"):
-        cast = np.ascontiguousarray(array, target.dtype)
+        cast = array.astype(dtype, copy=False)
     if array.dtype.itemsize > cast.dtype.itemsize and not np.array_equal(cast, array, equal_nan=True):
         raise WeightsMismatchError(
-            f"{name}: {path} is of {target.dtype}, and the file's {array.dtype} does not fit into it; "
+            f"{name}: {path} is of {dtype}, and the file's {array.dtype} does not fit into it; "
             "give a spec whose layers have dtype='float64'."
         )
-    return cast if cast.flags.owndata and cast.flags.writeable else cast.copy()
+    return cast
 
 
 def _is_finite(array: Array) -> bool:

@@ -22,12 +22,17 @@ Make = Callable[[Sequence[Array]], Array]
 
 @dataclass(frozen=True)
 class Fill:
-    """Where one weight comes from: its owner and its name there, the roles in the unit, and what is made of them."""
+    """Where one weight comes from: its owner and its name there, the roles in the unit, and what is made of them.
+
+    ``gates`` is there where ``make`` only transposes a matrix and sorts its gates: which of theirs each of ours is.
+    Such a weight can be read some rows at a time.
+    """
 
     owner: Module
     weight: str
     roles: tuple[str, ...]
     make: Make
+    gates: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,11 @@ def _simple(kinds: str, **rows: tuple[str, Make]) -> Callable[[Any, Unit], list[
             rows[weight][0]: shape[::-1] if rows[weight][1] is _turned else shape for weight, shape in own.items()
         }
         fault = _expects(unit, wanted)
-        return fault or [Fill(layer, weight, (rows[weight][0],), rows[weight][1]) for weight in own]
+        return fault or [
+            Fill(layer, weight, (role,), make, (0,) if make is _turned and len(own[weight]) == 2 else ())
+            for weight, (role, make) in rows.items()
+            if weight in own
+        ]
 
     return row
 
@@ -192,7 +201,8 @@ def _recurrent(layer: Any, unit: Unit) -> list[Fill] | str:
         return _with_reason(fault, unit, own)
     op = _OPS[kind](layer)
     roles = {"kernel": ("weight_ih",), "recurrent_kernel": ("weight_hh",), "bias": ("bias_ih", "bias_hh")}
-    return [Fill(layer, weight, roles[weight], _maker(op, weight)) for weight in own]
+    gates = tuple(layouts.LAYOUTS["pytorch"][type(op)].gates.index(gate) for gate in op.gates)
+    return [Fill(layer, w, roles[w], _maker(op, w), () if w == "bias" else gates) for w in own]
 
 
 def _maker(op: ops.Recurrent, port: str) -> Make:
@@ -220,7 +230,7 @@ def _projected(layer: Any, unit: Unit) -> list[Fill] | str:
         return fault
     # the gates of both stand in the order i f c o
     roles = {"kernel": "weight_ih", "recurrent_kernel": "weight_hh", "projection_kernel": "weight_hr"}
-    fills = [Fill(layer, weight, (role,), _turned) for weight, role in roles.items()]
+    fills = [Fill(layer, weight, (role,), _turned, (0,)) for weight, role in roles.items()]
     op = ops.Lstm(layer.units, use_bias=layer.use_bias)
     bias = Fill(layer, "bias", ("bias_ih", "bias_hh"), _maker(op, "bias"))
     return fills + ([bias] if "bias" in own else [])
@@ -239,7 +249,7 @@ def _bidirectional(layer: Any, unit: Unit) -> list[Fill] | str:
         if isinstance(fills, str):
             return fills
         ending = REVERSE if side.go_backwards else ""
-        made += [Fill(f.owner, f.weight, tuple(f"{role}{ending}" for role in f.roles), f.make) for f in fills]
+        made += [Fill(f.owner, f.weight, tuple(f"{role}{ending}" for role in f.roles), f.make, f.gates) for f in fills]
     return made
 
 
