@@ -245,16 +245,20 @@ def _layer_norm(chain: _Chain, module: Any, name: str) -> None:
     chain.put(layer, name if module.weight is not None else None)
 
 
+def _lstm(module: Any, new: Callable[..., Any], use_bias: bool, **options: Any) -> Any:
+    if not module.proj_size:
+        return new(layers.LSTM, module.hidden_size, use_bias=use_bias, **options)
+    return new(layers.RNN, new(layers.ProjectedLSTMCell, module.hidden_size, module.proj_size, use_bias), **options)
+
+
 _RECURRENT: Mapping[type, Callable[..., Any]] = {
-    nn.LSTM: lambda m, new, **options: new(layers.LSTM, m.hidden_size, **options),
+    nn.LSTM: _lstm,
     nn.GRU: lambda m, new, **options: new(layers.GRU, m.hidden_size, **options),
     nn.RNN: lambda m, new, **options: new(layers.SimpleRNN, m.hidden_size, activation=m.nonlinearity, **options),
 }
 
 
 def _recurrent(chain: _Chain, module: Any, name: str) -> None:
-    if module.proj_size:
-        raise SpecError(f"proj_size={module.proj_size} has no counterpart; expected 0")
     if chain.rank is not None and chain.rank != 3:
         raise SpecError(f"it is given {chain.rank} axes; expected (batch, time, features)")
     chain.enters(None, module.input_size)

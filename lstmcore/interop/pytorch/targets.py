@@ -52,8 +52,9 @@ class Target:
 
     def plan(self, unit: Unit) -> list[Fill] | str:
         """How it takes its weights from that unit; or why it cannot."""
-        row = ROWS.get(self.kind)
-        return row(self.layer, unit) if row else f"there is no module of PyTorch for {self.kind}"
+        layer = _cell(self.layer) or self.layer
+        row = ROWS.get(type(layer).__name__)
+        return row(layer, unit) if row else f"there is no module of PyTorch for {self.kind}"
 
 
 def find_targets(model: Module) -> list[Target]:
@@ -168,7 +169,7 @@ def _cell(layer: Any) -> Any:
     """What holds the weights of a recurrent layer: itself, or its one cell; None where it is something else."""
     while isinstance(layer, layers.RNN):
         layer = layer.cell
-    return layer if type(layer).__name__ in _CLASSES else None
+    return layer if type(layer).__name__ in (*_CLASSES, "ProjectedLSTMCell") else None
 
 
 def _functions(kind: str, layer: Any) -> str | None:
