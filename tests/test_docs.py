@@ -38,7 +38,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 PAIRS = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
 ATTENTIONS = ("Attention", "AdditiveAttention")
-CELLS = {"Cell", "GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"}
+CELLS = {"Cell", "GRUCell", "LSTMCell", "ProjectedLSTMCell", "SimpleRNNCell", "StackedRNNCells"}
 OTHER_NAMES = {"AvgPool1D", "Convolution1D", "GlobalAvgPool1D", "GlobalMaxPool1D", "MaxPool1D"}
 NO_LAYERS = {"Input", "InputLayer", "Layer", "Weight"}
 

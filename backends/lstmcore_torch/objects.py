@@ -63,9 +63,9 @@ def from_module(
         raise SpecError("map= and ignore= go with spec=, the model that they are about")
     arrays = _arrays(module)
     double = any(array.dtype.name == "float64" for array in arrays.values())
-    chain = _Chain(return_state, "float64" if double else "float32")
+    chain = _Chain(return_state, "float64" if double else "float32", input_shape)
     chain.add(module, "")
-    return chain.model(input_shape, arrays, type(module).__name__)
+    return chain.model(arrays, type(module).__name__, told=input_shape is not None)
 
 
 def _arrays(module: nn.Module) -> dict[str, Any]:
@@ -81,13 +81,13 @@ def _arrays(module: nn.Module) -> dict[str, Any]:
 class _Chain:
     """The layers of a chain of modules, as they are added; each with the module that its weights are of."""
 
-    def __init__(self, return_state: bool, dtype: str) -> None:
+    def __init__(self, return_state: bool, dtype: str, shape: Sequence[int | None] | None) -> None:
         self.dtype = dtype
         self.layers: list[Any] = []
         self.places: list[tuple[Any, str]] = []
-        self.shape: list[int | None] | None = None
+        self.shape = None if shape is None else list(shape)
         self.ids = False
-        self.rank: int | None = None
+        self.rank = None if shape is None else len(shape) + 1
         self.time_first = False
         self.return_state = return_state
         self.ended = ""
@@ -129,17 +129,17 @@ class _Chain:
 
     def enters(self, *shape: int | None, ids: bool = False) -> None:
         """What the first module that minds takes."""
+        self.ids = self.ids or (ids and not self.layers)
         if self.shape is None:
-            self.shape, self.ids = list(shape), ids
-            self.rank = len(shape) + 1
+            self.shape, self.rank = list(shape), len(shape) + 1
 
     def needs_batch_first(self, what: str) -> None:
         if self.time_first:
             raise SpecError(f"{what} after a recurrent module without batch_first=True takes time for the batch")
 
-    def model(self, input_shape: Sequence[int | None] | None, arrays: Mapping[str, Any], name: str) -> BaseModel:
-        """The model, its weights filled."""
-        shape = self.shape if input_shape is None else list(input_shape)
+    def model(self, arrays: Mapping[str, Any], name: str, told: bool) -> BaseModel:
+        """The model, its weights filled; ``told`` is whether the caller said the shape of its input."""
+        shape = self.shape
         if shape is None:
             raise SpecError("no module says what the input looks like: give input_shape=, without the batch")
         if not self.layers:
@@ -149,7 +149,7 @@ class _Chain:
             made = Sequential([entry, *self.layers])
             made.program  # noqa: B018  builds the weights
         except SpecError as error:
-            hint = "" if input_shape is not None else "; give input_shape=, without the batch"
+            hint = "" if told else "; give input_shape=, without the batch"
             raise SpecError(f"for an input of shape {tuple(shape)}: {error}{hint}") from None
         filled(made, self.places, name, arrays)
         return made
@@ -245,16 +245,20 @@ def _layer_norm(chain: _Chain, module: Any, name: str) -> None:
     chain.put(layer, name if module.weight is not None else None)
 
 
+def _lstm(module: Any, new: Callable[..., Any], use_bias: bool, **options: Any) -> Any:
+    if not module.proj_size:
+        return new(layers.LSTM, module.hidden_size, use_bias=use_bias, **options)
+    return new(layers.RNN, new(layers.ProjectedLSTMCell, module.hidden_size, module.proj_size, use_bias), **options)
+
+
 _RECURRENT: Mapping[type, Callable[..., Any]] = {
-    nn.LSTM: lambda m, new, **options: new(layers.LSTM, m.hidden_size, **options),
+    nn.LSTM: _lstm,
     nn.GRU: lambda m, new, **options: new(layers.GRU, m.hidden_size, **options),
     nn.RNN: lambda m, new, **options: new(layers.SimpleRNN, m.hidden_size, activation=m.nonlinearity, **options),
 }
 
 
 def _recurrent(chain: _Chain, module: Any, name: str) -> None:
-    if module.proj_size:
-        raise SpecError(f"proj_size={module.proj_size} has no counterpart; expected 0")
     if chain.rank is not None and chain.rank != 3:
         raise SpecError(f"it is given {chain.rank} axes; expected (batch, time, features)")
     chain.enters(None, module.input_size)

@@ -28,6 +28,7 @@ from lstmcore.layers.merge import (
 )
 from lstmcore.layers.normalization import BatchNormalization, LayerNormalization, Rescaling
 from lstmcore.layers.pooling import AveragePooling1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
+from lstmcore.layers.projection import ProjectedLSTMCell
 from lstmcore.layers.recurrent import GRU, LSTM, SimpleRNN
 from lstmcore.layers.regularization import (
     ActivityRegularization,
@@ -95,6 +96,7 @@ __all__ = [
     "Multiply",
     "PReLU",
     "Permute",
+    "ProjectedLSTMCell",
     "ReLU",
     "RepeatVector",
     "Rescaling",

@@ -17,6 +17,7 @@ from lstmcore.interop.pytorch.sketch import sketched
 from lstmcore.interop.pytorch.source import source
 from lstmcore.interop.pytorch.state import Entry, from_state
 from lstmcore.interop.pytorch.states import State, open_state
+from lstmcore.interop.pytorch.targets import Fill
 from lstmcore.interop.pytorch.units import describe_all, find_units
 from lstmcore.interop.specs import specified
 from lstmcore.layers.module import Module
@@ -125,7 +126,8 @@ def take(model: BaseModel, entries: Sequence[Entry], state: State) -> None:
     wide = "float64" if any(array.dtype == "float64" for array in read.values()) else "float32"
     arrays = from_state(entries, {**unread, **read}, wide)
     places = {path: (owner, weight) for path, owner, weight in model.owners()}
-    _give(((*places[path], path, array) for path, array in arrays.items()), state.name)
+    given = ((*places[path], path, array) for path, array in arrays.items())
+    _give(((o, w, path, _array(o.own_weights[w], array, path, state.name)) for o, w, path, array in given), state.name)
 
 
 def fill(model: Module, state: State, found: Match) -> None:
@@ -136,13 +138,16 @@ def fill(model: Module, state: State, found: Match) -> None:
     paths = {(id(owner), weight): path for path, owner, weight in model.owners()}
     for _, names in found.fills:
         _check_floats(state, names)
-    _give(
-        (
-            (rule.owner, rule.weight, paths[id(rule.owner), rule.weight], rule.make([state.read(n) for n in names]))
-            for rule, names in found.fills
-        ),
-        state.name,
-    )
+
+    def made(rule: Fill, names: Sequence[str]) -> tuple[Module, str, str, Array]:
+        path = paths[id(rule.owner), rule.weight]
+        target = rule.owner.own_weights[rule.weight]
+        if rule.gates:
+            return rule.owner, rule.weight, path, _turned(rule, state, names[0], path)
+        array = _array(target, rule.make([state.read(name) for name in names]), path, state.name)
+        return rule.owner, rule.weight, path, array
+
+    _give((made(*fill) for fill in found.fills), state.name)
 
 
 def _check_floats(state: State, names: Iterable[str]) -> None:
@@ -156,8 +161,7 @@ def _check_floats(state: State, names: Iterable[str]) -> None:
 def _give(found: Iterable[tuple[Module, str, str, Array]], name: str) -> None:
     made: dict[int, tuple[Module, dict[str, Array]]] = {}
     odd = []
-    for owner, weight, path, given in found:
-        array = _array(owner.own_weights[weight], given, path, name)
+    for owner, weight, path, array in found:
         odd += [] if _is_finite(array) else [path]
         made.setdefault(id(owner), (owner, {}))[1][weight] = array
     for owner, arrays in made.values():
@@ -166,17 +170,42 @@ def _give(found: Iterable[tuple[Module, str, str, Array]], name: str) -> None:
         warnings.warn(f"{name}: NaN or infinity in {', '.join(odd)}", UserWarning, stacklevel=5)
 
 
+def _turned(rule: Fill, state: State, name: str, path: str) -> Array:
+    """A matrix of theirs, transposed and its gates sorted while it is read, so that it is in memory once."""
+    target = rule.owner.own_weights[rule.weight]
+    made = np.empty(target.shape, target.dtype)
+    rows = made.T
+    units = len(rows) // len(rule.gates)
+    places = {theirs: ours * units for ours, theirs in enumerate(rule.gates)}
+    at = 0
+    for block in state.blocks(name):
+        cast = _cast(block, target.dtype, path, state.name)
+        while len(cast):
+            gate, within = divmod(at, units)
+            piece = cast[: units - within]
+            start = places[gate] + within
+            rows[start : start + len(piece)] = piece
+            cast, at = cast[len(piece) :], at + len(piece)
+    return made
+
+
 def _array(target: Array, array: Array, path: str, name: str) -> Array:
     if array.shape != target.shape:
         raise FileError(f"{name}: {path} has shape {array.shape} where {target.shape} is wanted.")
+    cast = np.ascontiguousarray(_cast(array, target.dtype, path, name))
+    return cast if cast.flags.writeable else cast.copy()
+
+
+def _cast(array: Array, dtype: np.dtype[Any], path: str, name: str) -> Array:
+    """The same numbers in that dtype; WeightsMismatchError where they do not fit."""
     with np.errstate(over="ignore"):
-        cast = np.ascontiguousarray(array, target.dtype)
+        cast = array.astype(dtype, copy=False)
     if array.dtype.itemsize > cast.dtype.itemsize and not np.array_equal(cast, array, equal_nan=True):
         raise WeightsMismatchError(
-            f"{name}: {path} is of {target.dtype}, and the file's {array.dtype} does not fit into it; "
+            f"{name}: {path} is of {dtype}, and the file's {array.dtype} does not fit into it; "
             "give a spec whose layers have dtype='float64'."
         )
-    return cast if cast.flags.owndata and cast.flags.writeable else cast.copy()
+    return cast
 
 
 def _is_finite(array: Array) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,10 @@ class ArrayState(State):
     """A state_dict of arrays."""
 
     def read(self, name: str) -> Any:
-        return self.about[name]
+        return np.array(self.about[name])
+
+    def blocks(self, name: str) -> Iterator[Any]:
+        yield self.about[name]
 
 
 def array_state(name: str, arrays: Mapping[str, Any]) -> ArrayState:
@@ -35,7 +38,7 @@ def array_state(name: str, arrays: Mapping[str, Any]) -> ArrayState:
     return ArrayState(name, tensors, True, _no_numbers, about=dict(arrays))
 
 
-def _no_numbers(storage: Storage) -> Any:
+def _no_numbers(storage: Storage, check: bool) -> Any:
     raise SpecError(f"{storage.key} is an array, and not in a file")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,10 +27,14 @@ SPEC = "lstmcore_spec"
 """Under which lstmcore's own exports say what model they are: JSON, in the metadata or beside the state_dict."""
 
 _KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "model_state")
-_SPREAD, _ROOM = 8, 1 << 20
+_SPREAD, _ROOM, _BLOCK = 8, 1 << 20, 1 << 20
 _PREFIXES = ("module.", "_orig_mod.")
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
+
+
+# (storage, whether its checksum is to be compared first) -> its bytes, and the checksum that is left to compare
+Numbers = Callable[[Storage, bool], tuple[Window, int | None]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class State:
     name: str
     tensors: Mapping[str, Tensor]
     ordered: bool
-    numbers: Callable[[Storage], Window]
+    numbers: Numbers
     key: str | None = None
     beside: tuple[str, ...] = ()
     prefix: str = ""
@@ -52,25 +57,67 @@ class State:
     size: int = 0
 
     def read(self, name: str) -> Array:
-        """The numbers of a tensor, in its shape."""
+        """The numbers of a tensor, in its shape; the array is nobody else's."""
         tensor = self.tensors[name]
         storage = tensor.storage
-        whole = tensor.size == storage.size and tensor.stride == contiguous(tensor.shape)
-        first, last = (0, storage.size) if whole else _span(tensor)
+        if _is_whole(tensor):
+            flat = np.empty(storage.size, _widened(storage.dtype))
+            at = 0
+            for block in self.blocks(name):
+                flat[at : at + block.size] = block.reshape(-1)
+                at += block.size
+            return flat.reshape(tensor.shape)
+        first, last = _span(tensor)
         if (last - first) > _SPREAD * tensor.size + _ROOM:
             raise UnsafeFileError(
                 f"{self.name}: {show(name)} of shape {show(list(tensor.shape))} lies scattered over {last - first} "
                 "numbers; save it as tensor.contiguous()."
             )
-        window = self.numbers(storage)
         raw = np.empty((last - first) * storage.itemsize, np.uint8)
+        window = self.numbers(storage, True)[0]
         window.seek(first * storage.itemsize)
         _fill(window, raw, self.name)
         flat = _numbers(raw, tensor.dtype)
-        if whole:
-            return flat.reshape(tensor.shape)
         steps = tuple(step * flat.itemsize for step in tensor.stride)
         return np.array(np.lib.stride_tricks.as_strided(flat, tensor.shape, steps, writeable=False))
+
+    def blocks(self, name: str) -> Iterator[Array]:
+        """The numbers of a tensor, some rows at a time, each block to be used before the next is asked for.
+
+        The checksum is compared after the last.
+        """
+        tensor = self.tensors[name]
+        if not _is_whole(tensor) or not tensor.shape:
+            yield self.read(name) if tensor.shape else self._single(tensor)
+            return
+        window, crc = self.numbers(tensor.storage, False)
+        rows, *rest = tensor.shape
+        width = math.prod(rest) * tensor.storage.itemsize
+        step = max(_BLOCK // max(width, 1), 1)
+        buffer = np.empty(min(step, rows) * width, np.uint8)
+        found = 0
+        for start in range(0, rows, step):
+            count = min(step, rows - start)
+            raw = buffer[: count * width]
+            _fill(window, raw, self.name)
+            found = zlib.crc32(raw.data, found)
+            yield _numbers(raw, tensor.dtype).reshape(count, *rest)
+        if crc is not None and found != crc:
+            raise DamagedFileError(f"{self.name}: the numbers of {show(name)} are not what was written.")
+
+    def _single(self, tensor: Tensor) -> Array:
+        raw = np.empty(tensor.storage.itemsize, np.uint8)
+        _fill(self.numbers(tensor.storage, True)[0], raw, self.name)
+        return _numbers(raw, tensor.dtype)
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    """Whether it is all of its storage, row by row."""
+    return tensor.size == tensor.storage.size and tensor.stride == contiguous(tensor.shape)
+
+
+def _widened(dtype: str) -> str:
+    return "float32" if dtype == "bfloat16" else dtype
 
 
 def _span(tensor: Tensor) -> tuple[int, int]:
@@ -144,8 +191,14 @@ def _zipped(file: Any, name: str, size: int, key: str | None) -> State:
     if end != archive.members[f"{root}data.pkl"].size:
         raise DamagedFileError(f"{name}: bytes follow its pickle that belong to nothing.")
 
-    def numbers(storage: Storage) -> Window:
-        return archive.open(f"{root}data/{storage.key}", _bytes(storage))
+    checked: set[str] = set()
+
+    def numbers(storage: Storage, check: bool) -> tuple[Window, int | None]:
+        member = f"{root}data/{storage.key}"
+        if not check or member in checked:
+            return archive.stored(member)
+        checked.add(member)
+        return archive.open(member, _bytes(storage)), None
 
     state = _state(name, value, key, numbers, size)
     for storage in {id(t.storage): t.storage for t in state.tensors.values()}.values():
@@ -178,8 +231,8 @@ def _legacy(file: Any, name: str, size: int, key: str | None) -> State:
         raise DamagedFileError(f"{name}: its list of storages is none.")
     places: dict[str, int] = {}
 
-    def numbers(storage: Storage) -> Window:
-        return Window(file, places[storage.key], _bytes(storage))
+    def numbers(storage: Storage, check: bool) -> tuple[Window, int | None]:
+        return Window(file, places[storage.key], _bytes(storage)), None
 
     state = _state(name, value, key, numbers, size)
     known = {s.key: s for s in _storages(value)}
@@ -213,7 +266,7 @@ def _storages(value: Any) -> Iterator[Storage]:
 # Which dict it is.
 
 
-def _state(name: str, value: Any, key: str | None, numbers: Callable[[Storage], Window], size: int) -> State:
+def _state(name: str, value: Any, key: str | None, numbers: Numbers, size: int) -> State:
     found, taken, beside = _chosen(name, value, key)
     spec = value.get(SPEC)
     tensors: dict[str, Tensor] = {}
@@ -323,8 +376,8 @@ def _safetensors(file: Any, name: str, size: int, key: str | None) -> State:
         tensors[entry] = Tensor(storage, 0, found.shape, contiguous(found.shape))
         places[entry] = found.start
 
-    def numbers(storage: Storage) -> Window:
-        return Window(file, places[storage.key], _bytes(storage))
+    def numbers(storage: Storage, check: bool) -> tuple[Window, int | None]:
+        return Window(file, places[storage.key], _bytes(storage)), None
 
     return _stripped(State(name, tensors, False, numbers, spec=metadata.get(SPEC), about=metadata, size=size))
 

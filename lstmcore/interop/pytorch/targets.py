@@ -22,12 +22,17 @@ Make = Callable[[Sequence[Array]], Array]
 
 @dataclass(frozen=True)
 class Fill:
-    """Where one weight comes from: its owner and its name there, the roles in the unit, and what is made of them."""
+    """Where one weight comes from: its owner and its name there, the roles in the unit, and what is made of them.
+
+    ``gates`` is there where ``make`` only transposes a matrix and sorts its gates: which of theirs each of ours is.
+    Such a weight can be read some rows at a time.
+    """
 
     owner: Module
     weight: str
     roles: tuple[str, ...]
     make: Make
+    gates: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,9 @@ class Target:
 
     def plan(self, unit: Unit) -> list[Fill] | str:
         """How it takes its weights from that unit; or why it cannot."""
-        row = ROWS.get(self.kind)
-        return row(self.layer, unit) if row else f"there is no module of PyTorch for {self.kind}"
+        layer = _cell(self.layer) or self.layer
+        row = ROWS.get(type(layer).__name__)
+        return row(layer, unit) if row else f"there is no module of PyTorch for {self.kind}"
 
 
 def find_targets(model: Module) -> list[Target]:
@@ -110,7 +116,11 @@ def _simple(kinds: str, **rows: tuple[str, Make]) -> Callable[[Any, Unit], list[
             rows[weight][0]: shape[::-1] if rows[weight][1] is _turned else shape for weight, shape in own.items()
         }
         fault = _expects(unit, wanted)
-        return fault or [Fill(layer, weight, (rows[weight][0],), rows[weight][1]) for weight in own]
+        return fault or [
+            Fill(layer, weight, (role,), make, (0,) if make is _turned and len(own[weight]) == 2 else ())
+            for weight, (role, make) in rows.items()
+            if weight in own
+        ]
 
     return row
 
@@ -159,7 +169,7 @@ def _cell(layer: Any) -> Any:
     """What holds the weights of a recurrent layer: itself, or its one cell; None where it is something else."""
     while isinstance(layer, layers.RNN):
         layer = layer.cell
-    return layer if type(layer).__name__ in _CLASSES else None
+    return layer if type(layer).__name__ in (*_CLASSES, "ProjectedLSTMCell") else None
 
 
 def _functions(kind: str, layer: Any) -> str | None:
@@ -192,7 +202,8 @@ def _recurrent(layer: Any, unit: Unit) -> list[Fill] | str:
         return _with_reason(fault, unit, own)
     op = _OPS[kind](layer)
     roles = {"kernel": ("weight_ih",), "recurrent_kernel": ("weight_hh",), "bias": ("bias_ih", "bias_hh")}
-    return [Fill(layer, weight, roles[weight], _maker(op, weight)) for weight in own]
+    gates = tuple(layouts.LAYOUTS["pytorch"][type(op)].gates.index(gate) for gate in op.gates)
+    return [Fill(layer, w, roles[w], _maker(op, w), () if w == "bias" else gates) for w in own]
 
 
 def _maker(op: ops.Recurrent, port: str) -> Make:
@@ -220,7 +231,7 @@ def _projected(layer: Any, unit: Unit) -> list[Fill] | str:
         return fault
     # the gates of both stand in the order i f c o
     roles = {"kernel": "weight_ih", "recurrent_kernel": "weight_hh", "projection_kernel": "weight_hr"}
-    fills = [Fill(layer, weight, (role,), _turned) for weight, role in roles.items()]
+    fills = [Fill(layer, weight, (role,), _turned, (0,)) for weight, role in roles.items()]
     op = ops.Lstm(layer.units, use_bias=layer.use_bias)
     bias = Fill(layer, "bias", ("bias_ih", "bias_hh"), _maker(op, "bias"))
     return fills + ([bias] if "bias" in own else [])
@@ -239,7 +250,7 @@ def _bidirectional(layer: Any, unit: Unit) -> list[Fill] | str:
         if isinstance(fills, str):
             return fills
         ending = REVERSE if side.go_backwards else ""
-        made += [Fill(f.owner, f.weight, tuple(f"{role}{ending}" for role in f.roles), f.make) for f in fills]
+        made += [Fill(f.owner, f.weight, tuple(f"{role}{ending}" for role in f.roles), f.make, f.gates) for f in fills]
     return made
 
 

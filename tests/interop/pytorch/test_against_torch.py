@@ -27,6 +27,7 @@ from lstmcore.layers import (
     LSTMCell,
     MultiHeadAttention,
     PReLU,
+    ProjectedLSTMCell,
     SimpleRNN,
     StackedRNNCells,
     TimeDistributed,
@@ -299,3 +300,41 @@ def test_nan_is_reported(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="NaN or infinity in dense/kernel"):
         lc.import_model(saved(module, tmp_path / "m.pt"), spec=model)
     assert np.isnan(model.weights["dense/kernel"][1, 0])
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("bias", [True, False])
+def test_projections(both: bool, bias: bool, tmp_path: Path) -> None:
+    module = randomized(nn.LSTM(3, 6, 2, bias=bias, proj_size=4, bidirectional=both, batch_first=True))
+
+    def layer(last: bool) -> Any:
+        made = RNN(ProjectedLSTMCell(6, 4, use_bias=bias), return_sequences=True, return_state=last)
+        return Bidirectional(made) if both else made
+
+    model = Sequential([Input((7, 3)), layer(False), layer(True)])
+    lc.import_model(saved(module, tmp_path / "m.pt"), spec=model)
+    x = numbers(2, 7, 3)
+    y, (h, c) = run(module, x)
+    ours = model.predict(x, verbose=0)
+    ways = 2 if both else 1
+    for part, expected in zip(ours, [y, h[ways], c[ways]], strict=False):
+        assert error(part, expected) <= LIMIT
+    model.save(tmp_path / "m.safetensors")
+    again = lc.load_model(tmp_path / "m.safetensors").predict(x, verbose=0)
+    assert all(map(np.array_equal, again, ours))
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+def test_a_projection_from_states_to_start_from(tmp_path: Path) -> None:
+    module = randomized(nn.LSTM(3, 6, proj_size=4, batch_first=True))
+    x, h, c = Input((5, 3)), Input((4,)), Input((6,))
+    model = Model([x, h, c], RNN(ProjectedLSTMCell(6, 4), return_sequences=True)(x, initial_state=[h, c]))
+    lc.import_model(saved(module, tmp_path / "m.pt"), spec=model)
+    given = [numbers(2, 5, 3), numbers(2, 4, seed=6), numbers(2, 6, seed=7)]
+    with torch.no_grad():
+        first, *states = map(torch.from_numpy, given)
+        y, _ = module(first, tuple(state[None] for state in states))
+    assert error(model.predict(given, verbose=0), y) <= LIMIT
+    with pytest.raises(lc.errors.SpecError, match="projection is 6; expected fewer than 6 units"):
+        ProjectedLSTMCell(6, 6)

@@ -199,3 +199,9 @@ def test_other_dtypes() -> None:
     half = randomized(nn.Linear(3, 2)).to(torch.bfloat16)
     model = lstmcore_torch.from_module(half)
     assert np.array_equal(model.get_weights()[0].T, half.weight.detach().float().numpy())
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize("both", [False, True])
+def test_projections(both: bool) -> None:
+    check(nn.LSTM(3, 6, 2, proj_size=4, bidirectional=both, batch_first=True, bias=not both), numbers(2, 7, 3))
