@@ -27,6 +27,7 @@ from lstmcore.layers.merge import (
     subtract,
 )
 from lstmcore.layers.normalization import BatchNormalization, LayerNormalization, Rescaling
+from lstmcore.layers.operation import Operation
 from lstmcore.layers.pooling import AveragePooling1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
 from lstmcore.layers.projection import ProjectedLSTMCell
 from lstmcore.layers.recurrent import GRU, LSTM, SimpleRNN
@@ -94,6 +95,7 @@ __all__ = [
     "Minimum",
     "MultiHeadAttention",
     "Multiply",
+    "Operation",
     "PReLU",
     "Permute",
     "ProjectedLSTMCell",

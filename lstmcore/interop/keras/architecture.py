@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lstmcore.errors import UnsupportedFileError
+from lstmcore.interop.keras import operations
 from lstmcore.interop.keras.classes import ALIASES, CLASSES, FUNCTIONS, MERGES_1, REFUSED, Row
 from lstmcore.interop.keras.describe import STEEP
 from lstmcore.interop.keras.generations import Generation
@@ -32,7 +33,8 @@ class Translator:
     """Translates one description. ``orders`` gathers each model's layers in the order of the file, by their names.
 
     ``reset_after(name)`` says of a GRU whose config does not, from the shape of its bias; None where it cannot.
-    ``time_major`` gathers the names of the layers that take time from the first axis.
+    ``time_major`` gathers the names of the layers that take time from the first axis, ``turns`` of what stands for
+    operations that exchange the first two axes.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Translator:
     reset_after: Callable[[str], bool | None] = lambda _: None
     orders: dict[frozenset[str], list[str]] = field(default_factory=dict)
     time_major: set[str] = field(default_factory=set)
+    turns: set[str] = field(default_factory=set)
     _met: int = 0
 
     def model(self, data: Any) -> Entry:
@@ -94,10 +97,16 @@ class Translator:
         entries = self._entries(config)
         self._only(config, ("name", "trainable", "dtype", "layers", "input_layers", "output_layers"))
         graph = Graph(self.name, self.row, entries)
+        numbers = operations.computing(entries, config.get("output_layers"), self._is_operation)
         layers, count = [], 0
         for data in entries:
             name = data.get("name", data["config"].get("name") if isinstance(data.get("config"), Mapping) else None)
-            if self._computes_mask(data):
+            if data.get("class_name") in operations.TENSORFLOW or name in numbers:
+                entry = operations.translated({**data, "inbound_nodes": graph.nodes(data, "")}, self.name)
+                layers.append(self._without_turn(entry))
+                count = self._counted(count + 1)
+                continue
+            if self._is_operation(data):  # it computes a mask; `models.wiring` reads those
                 layers.append({**data, "module": _OPERATIONS})
                 continue
             met = self._met
@@ -107,13 +116,26 @@ class Translator:
             count = self._counted(count + more * max(len(nodes), 1))
             entry["config"] = {**entry["config"], "name": name}
             layers.append({**entry, "name": name, "inbound_nodes": nodes})
-        self._note_order([entry["name"] for entry in layers])
+        self._note_order([entry.get("name") for entry in layers])
         kept = {key: config[key] for key in ("name", "trainable") if key in config}
         return {**kept, "layers": layers, **graph.ends(config)}, count
 
-    def _computes_mask(self, data: Mapping[str, Any]) -> bool:
-        """Whether it is how Keras 3 writes a mask that it computes beside the layers; `models.wiring` reads those."""
-        legacy = "module" not in data and data.get("class_name") in _MASK_OPERATIONS  # as .h5 has it
+    def _without_turn(self, entry: Entry) -> Entry:
+        """Where time and batch change places, nothing changes but what the axes are called; that is noted."""
+        config = entry["config"]
+        axes = (config.get("arguments") or {}).get("axes") if config.get("function") == "transpose" else None
+        if not isinstance(axes, list) or len(axes) < 2 or axes != [1, 0, *range(2, len(axes))]:
+            return entry
+        self.turns.add(str(entry["name"]))
+        config = {"name": entry["name"], "activation": "linear"}
+        return {**entry, "class_name": "Activation", "config": config}
+
+    def _is_operation(self, data: Mapping[str, Any]) -> bool:
+        """Whether it is how Keras 3 writes what it computes between layers, of numbers or of masks."""
+        kind, config = data.get("class_name"), data.get("config")
+        known = kind in _MASK_OPERATIONS or kind in operations.KERAS_3
+        # .h5 has no module there; a layer of that name has more to say
+        legacy = "module" not in data and known and isinstance(config, Mapping) and "trainable" not in config
         return self.row.major == 3 and (legacy or str(data.get("module")).startswith((_OPERATIONS, "keras.ops")))
 
     def _entries(self, config: Any) -> list[Any]:

@@ -167,8 +167,8 @@ def built(description: Any, version: str | None, name: str, file: Hdf5File | Non
         translated = translator.model(description)
         model = deserialize(translated)
         model.program  # noqa: B018  builds the weights
-        if translator.time_major:
-            inputs, axes = batch_axes(model, translator.time_major, name)
+        if translator.time_major or translator.turns:
+            inputs, axes = batch_axes(model, translator.time_major, translator.turns, name)
             model = deserialize(turned(translated, inputs))
             model.program  # noqa: B018
     check_masks(model, row, name)
@@ -206,4 +206,4 @@ def _filled(made: Built, file: Hdf5File, size: int) -> Built:
         raise
     finally:
         file.close()
-    return replace(made, model=with_time_first(made.model, made.axes)) if made.axes else made
+    return replace(made, model=with_time_first(made.model, made.axes)) if any((made.axes or {}).values()) else made

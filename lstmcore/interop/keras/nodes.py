@@ -97,7 +97,7 @@ class Graph:
         return value
 
     def _call(self, node: Any, ours: str) -> dict[str, Any]:
-        if isinstance(node, list) and self._is_tensor(node):
+        if isinstance(node, list) and (self._is_tensor(node) or _is_constant(node)):
             node = [node]
         references = list(node.values()) if isinstance(node, Mapping) else node
         if not isinstance(references, list) or not references:
@@ -120,10 +120,15 @@ class Graph:
     def _nested(self, value: Any) -> Any:
         if isinstance(value, list) and not self._is_tensor(value) and value and isinstance(value[0], list):
             return [self._nested(entry) for entry in value]
-        return self._tensor(value)
+        return value[2] if _is_constant(value) else self._tensor(value)
 
     def _error(self, fault: str) -> UnsupportedFileError:
         return UnsupportedFileError(f"{self._name}: {fault}.")
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether it is how tf.keras writes a number among the inputs of an operation."""
+    return isinstance(value, list) and len(value) == 4 and value[0] == "_CONSTANT_VALUE"
 
 
 def _without_no_mask(node: Mapping[str, Any]) -> Any:

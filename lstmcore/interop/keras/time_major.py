@@ -46,22 +46,36 @@ def _turned_input(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {**entry, "config": config}
 
 
-def batch_axes(model: Any, layers: set[str], name: str) -> tuple[set[str], dict[str, int | None]]:
-    """Which layers' inputs have time first, by name, and the axis of the batch in each input and output.
+def batch_axes(model: Any, layers: set[str], turns: set[str], name: str) -> tuple[set[str], dict[str, int | None]]:
+    """Which inputs have time first, by name, and the axis of the batch in each input and output.
 
-    ``layers`` are those with ``time_major=True``. UnsupportedFileError where another would take time for the batch,
-    or the batch for time.
+    ``layers`` are those with ``time_major=True``, ``turns`` stand where time and batch change places.
+    UnsupportedFileError where another layer would take time for the batch, or the batch for time, whichever of them
+    the inputs have first.
     """
-    found: set[SymbolicTensor] = set()
     calls = symbolic.history(model.outputs)
+    try:
+        found = _time_first(calls, True, layers, turns, name)
+    except UnsupportedFileError:
+        if not turns:
+            raise
+        found = _time_first(calls, False, layers, turns, name)
+    ends = [*zip(model.program.inputs, model.inputs, strict=True), *zip(model.output_names, model.outputs, strict=True)]
+    return {end.name for end in model.inputs if end in found}, {name: int(end in found) for name, end in ends}
+
+
+def _time_first(calls: list[Call], inputs: bool, layers: set[str], turns: set[str], name: str) -> set[SymbolicTensor]:
+    """The tensors that have time before the batch, where the inputs that are sequences do, or do not."""
+    found: set[SymbolicTensor] = set()
     for call in calls:
         if not call.arguments:
             ids = any(type(reader.module).__name__ == "Embedding" for reader in calls if call.first in reader.tensors)
-            found |= set(call.outputs) if ids or len(call.first.shape) > 2 else set()
+            found |= set(call.outputs) if inputs and (ids or len(call.first.shape) > 2) else set()
+        elif call.module.name in turns:
+            found |= set() if call.first in found else set(call.outputs)
         elif _goes_on(call, layers, found, name):
             found |= {tensor for tensor in call.outputs if len(tensor.shape) > 2 or tensor.kind != "float"}
-    ends = [*zip(model.program.inputs, model.inputs, strict=True), *zip(model.output_names, model.outputs, strict=True)]
-    return {end.name for end in model.inputs if end in found}, {name: int(end in found) for name, end in ends}
+    return found
 
 
 def _goes_on(call: Call, layers: set[str], found: set[SymbolicTensor], name: str) -> bool:
