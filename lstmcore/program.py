@@ -218,6 +218,7 @@ class Builder:
         self.limits: dict[str, int] = {}
         self.apart: tuple[Value, ...] = ()
         self.training = False
+        self.noisy = False  # outside training too: what acts in training only is to be told of
         self.noises: dict[str, Noise] = {}
         self.updates: dict[str, str] = {}
         self.penalties: list[Value] | None = None  # a list where a loss follows, which adds them

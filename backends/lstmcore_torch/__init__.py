@@ -28,7 +28,7 @@ def lstmcore_backend() -> BackendPlugin:
     )
 
 
-_LIVE = {"from_module": "objects"}
+_LIVE = {"from_module": "objects", "to_module": "modules"}
 
 
 def __getattr__(name: str) -> Any:

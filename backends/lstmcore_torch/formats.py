@@ -14,4 +14,12 @@ def lstmcore_formats() -> Sequence[Format]:
 
 @hookimpl
 def lstmcore_judges() -> Sequence[Judge]:
-    return ()
+    return (
+        Judge(
+            "pytorch",
+            "PyTorch",
+            "lstmcore_torch.files:run",
+            requires=("torch",),
+            install='pip install "lstmcore[torch]"',
+        ),
+    )

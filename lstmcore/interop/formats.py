@@ -77,6 +77,7 @@ FORMATS: tuple[Format, ...] = (
         (".pt", ".pth", ".safetensors"),
         ("pt", "pytorch", "safetensors"),
         reads="lstmcore.interop.pytorch.files:read",
+        writes="lstmcore.interop.pytorch.write:write",
         lists="lstmcore.interop.pytorch.files:lists",
     ),
     Format(

@@ -10,10 +10,10 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,6 +57,15 @@ class LayerType(type):
         return super().__call__(*args, **options)
 
 
+@dataclass
+class Lent:
+    """Weights that somebody else has; they changed if the stamp is not the one ``seen``."""
+
+    weights: Callable[[], dict[str, Array]]
+    stamp: Callable[[], Hashable]
+    seen: Hashable = None
+
+
 class LayerState:
     """The weights of one layer, by name, read-only arrays; ``version`` changes whenever they do.
 
@@ -67,6 +76,7 @@ class LayerState:
         self.built = False
         self.input_shape: Any = None
         self.weights: dict[str, Array] = {}
+        self.lent: Lent | None = None
         self.version = 0
         self.auto_named = False
         self.sessions: dict[Hashable, Any] = {}
@@ -76,13 +86,22 @@ class LayerState:
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies share no session, which holds what the engines compiled, and no model."""
-        return {**self.__dict__, "sessions": {}, "calls": []}
+        return {**self.__dict__, "sessions": {}, "calls": [], "weights": self.now(), "lent": None}
+
+    def now(self) -> dict[str, Array]:
+        """The weights as they are."""
+        if self.lent is not None and (stamp := self.lent.stamp()) != self.lent.seen:
+            self.weights = self.lent.weights()
+            self.lent.seen = stamp
+            self.version += 1
+        return self.weights
 
     def replace(self, weights: Mapping[str, Array]) -> None:
         """Takes these arrays as they are, and for its own."""
         for array in weights.values():
             array.flags.writeable = False
         self.weights = dict(weights)
+        self.lent = None
         self.version += 1
 
 
@@ -287,11 +306,19 @@ class Layer(Module, metaclass=LayerType):
 
     @property
     def own_weights(self) -> Mapping[str, Array]:
-        return self.state.weights
+        return self.state.now()
 
     @property
     def own_version(self) -> int:
+        self.state.now()
         return self.state.version
+
+    def lend(self, weights: Callable[[], dict[str, Array]], stamp: Callable[[], Hashable]) -> None:
+        """From now on the weights are what the function gives, until the layer gets other ones.
+
+        So they can belong to a framework's live module. They are asked for anew whenever ``stamp()`` is another.
+        """
+        self.state.lent = Lent(weights, stamp)
 
     def take_own(self, shapes: Mapping[str, tuple[int, ...]], input_shape: Any) -> None:
         if not self.built:
@@ -308,7 +335,7 @@ class Layer(Module, metaclass=LayerType):
             self.state.input_shape = input_shape
 
     def replace_own(self, weights: Mapping[str, Array]) -> None:
-        self.state.replace({**self.state.weights, **weights})
+        self.state.replace({**self.state.now(), **weights})
 
     def _initial(self, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, Array]]:
         for name, shape in shapes.items():

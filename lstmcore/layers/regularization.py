@@ -24,7 +24,7 @@ class TrainingOnly(Layer, abstract=True):
         raise NotImplementedError
 
     def lower(self, build: Builder, x: Value, mask: Value | None) -> Lowered:
-        if build.training:
+        if build.training or build.noisy:
             return (self.disturb(build, x),), mask
         build.note(f"{build.path('')[:-1]}: {type(self).__name__} acts in training only")
         return (x,), mask
@@ -32,7 +32,7 @@ class TrainingOnly(Layer, abstract=True):
 
 def dropped(build: Builder, x: Value, rate: float, ones: tuple[int, ...] = (), name: str = "dropout") -> Value:
     """In training, x with a share ``rate`` of its entries zero, the rest scaled by 1 / (1 - rate)."""
-    if not build.training or rate == 0:
+    if not (build.training or build.noisy) or rate == 0:
         return x
     return build.op(ops.Binary("multiply"), x, build.noise(name, "dropout", rate, x, ones), name=name)[0]
 

@@ -1,4 +1,4 @@
-"""PyTorch's state_dicts, read without PyTorch and without unpickling: `files.read`, `files.explain`."""
+"""PyTorch: state_dicts read without it and without unpickling; models written as one and as a module's source."""
 
 from lstmcore.interop.pytorch.files import explain
 
