@@ -86,3 +86,22 @@ def test_a_model_built_for_batches_is_compared_on_one_batch() -> None:
     assert lc.compare(model, np.ones((4, 3, 2))).ok
     with pytest.raises(InputError, match="built for batches of 4; given 8"):
         lc.compare(model, np.ones((8, 3, 2)))
+
+
+def test_what_a_model_makes_of_rounding_is_measured_where_an_engine_is_beyond_one_draw(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """exp of large numbers: half a unit in a weight or an input is hundreds in the output. The engine is 60 off."""
+    torch = plugins.get("torch")
+    monkeypatch.setattr(type(torch), "numpy", lambda self, tensor: tensor.detach().numpy() * np.float32(1 + 60 * EPS))
+    layers = [Input((4,)), Dense(4, name="one", activation="exponential"), Dense(1)]
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    results = []
+    for scale in (40, 1):
+        model = Sequential(layers)
+        model.replace_weights({"one/kernel": np.float32(scale) * np.random.default_rng(1).random((4, 4), np.float32)})
+        results.append(lc.compare(model, x, ["torch"]))
+    sharp, calm = results
+    assert sharp.ok and sharp.shaken > 20 and sharp.limit == pytest.approx(3 * sharp.shaken)
+    assert "half a unit" in str(sharp) and sharp.to_dict()["shaken"] == sharp.shaken
+    assert not calm.ok and calm.limit == 16 and 0 < calm.shaken < 16 / 3

@@ -61,9 +61,11 @@ def from_module(
         return taken(spec, type(module).__name__, _arrays(module), map, ignore)
     if map or ignore:
         raise SpecError("map= and ignore= go with spec=, the model that they are about")
-    chain = _Chain(return_state)
+    arrays = _arrays(module)
+    double = any(array.dtype.name == "float64" for array in arrays.values())
+    chain = _Chain(return_state, "float64" if double else "float32")
     chain.add(module, "")
-    return chain.model(input_shape, _arrays(module), type(module).__name__)
+    return chain.model(input_shape, arrays, type(module).__name__)
 
 
 def _arrays(module: nn.Module) -> dict[str, Any]:
@@ -79,7 +81,8 @@ def _arrays(module: nn.Module) -> dict[str, Any]:
 class _Chain:
     """The layers of a chain of modules, as they are added; each with the module that its weights are of."""
 
-    def __init__(self, return_state: bool) -> None:
+    def __init__(self, return_state: bool, dtype: str) -> None:
+        self.dtype = dtype
         self.layers: list[Any] = []
         self.places: list[tuple[Any, str]] = []
         self.shape: list[int | None] | None = None
@@ -114,6 +117,10 @@ class _Chain:
         except SpecError as error:
             raise SpecError(f"{called}: {str(error).removeprefix(f'{called}: ')}") from None
 
+    def new(self, kind: Any, *args: Any, **options: Any) -> Any:
+        """A layer of the module's dtype."""
+        return kind(*args, dtype=self.dtype, **options)
+
     def put(self, layer: Any, place: str | None = None) -> None:
         """Appends a layer, its weights in the module of that name."""
         self.layers.append(layer)
@@ -137,7 +144,7 @@ class _Chain:
             raise SpecError("no module says what the input looks like: give input_shape=, without the batch")
         if not self.layers:
             raise SpecError("the module does nothing: there is no layer")
-        entry = layers.Input(tuple(shape), dtype="int32" if self.ids else None)
+        entry = layers.Input(tuple(shape), dtype="int32" if self.ids else self.dtype)
         try:
             made = Sequential([entry, *self.layers])
             made.program  # noqa: B018  builds the weights
@@ -174,13 +181,13 @@ def _one(value: Any) -> int:
 
 def _linear(chain: _Chain, module: Any, name: str) -> None:
     chain.enters(module.in_features)
-    chain.put(layers.Dense(module.out_features, use_bias=module.bias is not None), name)
+    chain.put(chain.new(layers.Dense, module.out_features, use_bias=module.bias is not None), name)
 
 
 def _embedding(chain: _Chain, module: Any, name: str) -> None:
     _no(max_norm=(module.max_norm, None))
     chain.enters(None, ids=True)
-    chain.put(layers.Embedding(module.num_embeddings, module.embedding_dim), name)
+    chain.put(chain.new(layers.Embedding, module.num_embeddings, module.embedding_dim), name)
     chain.rank = None if chain.rank is None else chain.rank + 1
 
 
@@ -191,11 +198,12 @@ def _conv(chain: _Chain, module: Any, name: str) -> None:
     if padding not in ("valid", "same", (0,)):
         _no(padding_mode=(module.padding_mode, "zeros"))
         chain.enters(module.in_channels, None)
-        chain.put(layers.ZeroPadding1D(_one(padding), data_format=_AXES))
+        chain.put(chain.new(layers.ZeroPadding1D, _one(padding), data_format=_AXES))
     if padding == "same":
         _no(padding_mode=(module.padding_mode, "zeros"))
     chain.enters(module.in_channels, None)
-    layer = layers.Conv1D(
+    layer = chain.new(
+        layers.Conv1D,
         module.out_channels,
         size,
         strides=stride,
@@ -217,8 +225,8 @@ def _batch_norm(chain: _Chain, module: Any, name: str) -> None:
         raise SpecError("momentum=None has no counterpart: the mean of all batches")
     chain.enters(module.num_features)
     affine = module.weight is not None
-    layer = layers.BatchNormalization(
-        axis=1, momentum=1 - module.momentum, epsilon=module.eps, center=affine, scale=affine
+    layer = chain.new(
+        layers.BatchNormalization, axis=1, momentum=1 - module.momentum, epsilon=module.eps, center=affine, scale=affine
     )
     chain.put(layer, name)
 
@@ -227,7 +235,8 @@ def _layer_norm(chain: _Chain, module: Any, name: str) -> None:
     shape = tuple(module.normalized_shape)
     chain.enters(*shape)
     axes = list(range(-len(shape), 0))
-    layer = layers.LayerNormalization(
+    layer = chain.new(
+        layers.LayerNormalization,
         axis=-1 if len(axes) == 1 else axes,
         epsilon=module.eps,
         center=module.bias is not None,
@@ -237,9 +246,9 @@ def _layer_norm(chain: _Chain, module: Any, name: str) -> None:
 
 
 _RECURRENT: Mapping[type, Callable[..., Any]] = {
-    nn.LSTM: lambda m, **options: layers.LSTM(m.hidden_size, **options),
-    nn.GRU: lambda m, **options: layers.GRU(m.hidden_size, **options),
-    nn.RNN: lambda m, **options: layers.SimpleRNN(m.hidden_size, activation=m.nonlinearity, **options),
+    nn.LSTM: lambda m, new, **options: new(layers.LSTM, m.hidden_size, **options),
+    nn.GRU: lambda m, new, **options: new(layers.GRU, m.hidden_size, **options),
+    nn.RNN: lambda m, new, **options: new(layers.SimpleRNN, m.hidden_size, activation=m.nonlinearity, **options),
 }
 
 
@@ -253,10 +262,13 @@ def _recurrent(chain: _Chain, module: Any, name: str) -> None:
     for k in range(module.num_layers):
         last = k == module.num_layers - 1
         options = {"return_sequences": True, "use_bias": module.bias, "return_state": last and chain.return_state}
-        layer = _RECURRENT[type(module)](module, **options)
-        chain.put(layers.Bidirectional(layer) if module.bidirectional else layer, f"{name}.l{k}" if name else f"l{k}")
+        layer = _RECURRENT[type(module)](module, chain.new, **options)
+        chain.put(
+            chain.new(layers.Bidirectional, layer) if module.bidirectional else layer,
+            f"{name}.l{k}" if name else f"l{k}",
+        )
         if module.dropout and not last:
-            chain.put(layers.Dropout(module.dropout))
+            chain.put(chain.new(layers.Dropout, module.dropout))
     chain.rank = 3
     chain.ended = f"{name}: nn.{type(module).__name__}"
 
@@ -264,7 +276,7 @@ def _recurrent(chain: _Chain, module: Any, name: str) -> None:
 def _flatten(chain: _Chain, module: Any, name: str) -> None:
     chain.needs_batch_first("nn.Flatten")
     _no(start_dim=(module.start_dim, 1), end_dim=(module.end_dim, -1))
-    chain.put(layers.Flatten())
+    chain.put(chain.new(layers.Flatten))
     chain.rank = 2
 
 
@@ -277,27 +289,27 @@ def _max_pool(chain: _Chain, module: Any, name: str) -> None:
         return_indices=(module.return_indices, False),
     )
     size, stride = _one(module.kernel_size), _one(module.stride)
-    chain.put(layers.MaxPooling1D(size, strides=stride, data_format=_AXES))
+    chain.put(chain.new(layers.MaxPooling1D, size, strides=stride, data_format=_AXES))
 
 
 def _average_pool(chain: _Chain, module: Any, name: str) -> None:
     chain.needs_batch_first("nn.AvgPool1d")
     _no(padding=(_one(module.padding), 0), ceil_mode=(module.ceil_mode, False))
     size, stride = _one(module.kernel_size), _one(module.stride)
-    chain.put(layers.AveragePooling1D(size, strides=stride, data_format=_AXES))
+    chain.put(chain.new(layers.AveragePooling1D, size, strides=stride, data_format=_AXES))
 
 
 def _global(layer: Any) -> Callable[..., None]:
     def build(chain: _Chain, module: Any, name: str) -> None:
         chain.needs_batch_first(f"nn.{type(module).__name__}")
         _no(output_size=(_one(module.output_size), 1))
-        chain.put(layer(data_format=_AXES, keepdims=True))
+        chain.put(chain.new(layer, data_format=_AXES, keepdims=True))
 
     return build
 
 
 def _dropout(chain: _Chain, module: Any, name: str) -> None:
-    chain.put(layers.Dropout(module.p))
+    chain.put(chain.new(layers.Dropout, module.p))
 
 
 def _prelu(chain: _Chain, module: Any, name: str) -> None:
@@ -306,7 +318,7 @@ def _prelu(chain: _Chain, module: Any, name: str) -> None:
     if rank is None:
         raise SpecError("what stands before it does not say how many axes its input has: put it after such a module")
     shared = list(range(1 if module.num_parameters == 1 else 2, rank))
-    chain.put(layers.PReLU(shared_axes=shared or None), name)
+    chain.put(chain.new(layers.PReLU, shared_axes=shared or None), name)
 
 
 def _softmax(function: str) -> Callable[..., None]:
@@ -314,7 +326,7 @@ def _softmax(function: str) -> Callable[..., None]:
         axis = module.dim
         if axis is None or axis == 0 or (chain.rank is not None and axis == -chain.rank):
             raise SpecError(f"dim={axis} has no counterpart; expected an axis other than the batch, such as -1")
-        chain.put(layers.Activation({"name": function, "axis": axis}))
+        chain.put(chain.new(layers.Activation, {"name": function, "axis": axis}))
 
     return build
 
@@ -324,13 +336,13 @@ def _function(name: str, **parameters: Any) -> Callable[..., None]:
 
     def build(chain: _Chain, module: Any, _: str) -> None:
         given = {ours: getattr(module, theirs) for ours, theirs in parameters.items()}
-        chain.put(layers.Activation({"name": name, **given} if given else name))
+        chain.put(chain.new(layers.Activation, {"name": name, **given} if given else name))
 
     return build
 
 
 def _gelu(chain: _Chain, module: Any, name: str) -> None:
-    chain.put(layers.Activation({"name": "gelu", "approximate": module.approximate == "tanh"}))
+    chain.put(chain.new(layers.Activation, {"name": "gelu", "approximate": module.approximate == "tanh"}))
 
 
 def _softplus(chain: _Chain, module: Any, name: str) -> None:
@@ -338,12 +350,12 @@ def _softplus(chain: _Chain, module: Any, name: str) -> None:
     # from the threshold on PyTorch leaves x as it is, which differs by exp(-threshold)
     if module.threshold < 20:
         raise SpecError(f"threshold={module.threshold} has no counterpart; expected 20 or more")
-    chain.put(layers.Activation("softplus"))
+    chain.put(chain.new(layers.Activation, "softplus"))
 
 
 def _hard_tanh(chain: _Chain, module: Any, name: str) -> None:
     _no(min_val=(module.min_val, -1.0), max_val=(module.max_val, 1.0))
-    chain.put(layers.Activation("hard_tanh"))
+    chain.put(chain.new(layers.Activation, "hard_tanh"))
 
 
 def _nothing(chain: _Chain, module: Any, name: str) -> None:

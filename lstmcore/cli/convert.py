@@ -31,7 +31,7 @@ FILE_PATH = click.Path(exists=True, dir_okay=False, readable=True, path_type=Pat
 
 @click.command()
 @click.argument("source", metavar="IN", type=ANY_PATH)
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT", type=click.Path())
 @click.option("--weights", type=ANY_PATH, help="The file with the weights, where IN holds the architecture alone.")
 @click.option("--spec", type=FILE_PATH, help="Where IN holds weights alone: the model, its JSON or any model file.")
 @click.option("--map", "names", type=FILE_PATH, help="A JSON file that says which array of IN is which weight.")
@@ -45,7 +45,7 @@ FILE_PATH = click.Path(exists=True, dir_okay=False, readable=True, path_type=Pat
 @key_option
 @json_option
 @click.pass_context
-def convert(ctx: click.Context, /, source: Path, target: Path, as_json: bool, **told: Any) -> None:
+def convert(ctx: click.Context, /, source: Path, out: str, as_json: bool, **told: Any) -> None:
     """Convert the model in IN to the format of OUT, and prove that it arrived.
 
     The new file is read back, by the engine it is for where that is installed, and run beside the model of IN in
@@ -59,7 +59,8 @@ def convert(ctx: click.Context, /, source: Path, target: Path, as_json: bool, **
       lstmcore convert weights.pt model.onnx --spec model.json
       lstmcore convert model.keras stream.onnx --streaming
     """
-    format = _checked(source, target, told["to_format"])
+    target = Path(out)  # which forgets the "/" at the end of a folder's name
+    format = _checked(source, out, told["to_format"])
     model = _read(source, told)
     options = settings(told["to_options"]) | ({"streaming": True} if told["streaming"] else {})
     inputs = None if told["input_path"] is None else read_inputs(told["input_path"], told["key"], model.program.inputs)
@@ -79,15 +80,18 @@ def convert(ctx: click.Context, /, source: Path, target: Path, as_json: bool, **
     else:
         _show(facts, proof, written)
     if not written:
-        raise CommandFailed(f"{target} was not written: what it computes differs. --no-verify writes it all the same.")
+        raise CommandFailed(
+            f"{target} was not written: the proof failed, as told above. --no-verify writes it all the same."
+        )
     ctx.exit(0)
 
 
-def _checked(source: Path, target: Path, format: str | None) -> str:
+def _checked(source: Path, out: str, format: str | None) -> str:
     """The format to write; UsageError where nothing could come of it."""
     from lstmcore.interop import formats
     from lstmcore.interop.reading import OWN
 
+    target = Path(out)
     if not target.resolve().parent.is_dir():
         raise click.UsageError(f"OUT: there is no directory {target.parent}.")
     if target.exists() and target.samefile(source):
@@ -95,7 +99,7 @@ def _checked(source: Path, target: Path, format: str | None) -> str:
     if format in (None, OWN) and target.suffix == ".safetensors":
         return OWN
     try:
-        return formats.row_written(target, format).name
+        return formats.row_written(out, format).name
     except FileError as error:
         raise CalledWrongly(str(error)) from None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -28,6 +28,7 @@ MAX_OBJECTS = 65536
 MAX_DEPTH = 32
 MAX_TEXTS = 1 << 20
 MAX_CHUNKS = 65536
+_AT_ONCE = 1 << 20
 MAX_PIECE = 4 << 20
 """The most bytes that the library may read at once, but for an array: it takes memory for whatever a file says."""
 
@@ -206,19 +207,22 @@ class Hdf5File:
         self._window.seek(position)
         return self._window.read(size) or b""
 
-    def read(self, dataset: Dataset) -> Array:
-        """An array, whole. Its shape should have been compared with what is expected before: it takes that memory."""
+    def read(self, dataset: Dataset, watch: Callable[[Array], None] = lambda _: None) -> Array:
+        """An array, whole. Its shape should have been compared with what is expected before: it takes that memory.
+
+        ``watch`` is given its numbers piece by piece, while they are at hand.
+        """
         if dataset.dtype is None:
             self._refuse(f"{show(dataset.path)} does not hold plain numbers")
         size = math.prod(dataset.shape) * np.dtype(dataset.dtype).itemsize
         self._window.most = MAX_PIECE + size
         try:
             with self._complaints():
-                return self._read(dataset)
+                return self._read(dataset, watch)
         finally:
             self._window.most = MAX_PIECE
 
-    def _read(self, dataset: Dataset) -> Array:
+    def _read(self, dataset: Dataset, watch: Callable[[Array], None]) -> Array:
         h5py = _library(self.name)
         handle = dataset.handle
         plan = handle.id.get_create_plist()
@@ -228,11 +232,30 @@ class Hdf5File:
             self._refuse(f"the numbers of {show(dataset.path)} lie in another file")
         if layout == h5py.h5d.CHUNKED:
             self._read_chunks(dataset, array, [plan.get_filter(k) for k in range(plan.get_nfilters())])
+            watch(array)
         elif handle.id.get_storage_size() != array.nbytes:
             self._refuse(f"{show(dataset.path)} says it has {array.nbytes} bytes, and that much is not in the file")
+        elif layout == h5py.h5d.CONTIGUOUS and handle.id.get_offset() is not None:
+            self._read_at(handle.id.get_offset(), dataset, array, watch)
         elif array.size:
             handle.read_direct(array)
+            watch(array)
         return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+    def _read_at(self, place: int, dataset: Dataset, array: Array, watch: Callable[[Array], None]) -> None:
+        """Reads an array that lies in one piece, which the library would do in the same way."""
+        numbers = array.reshape(-1)
+        self._window.seek(place)
+        step = _AT_ONCE // array.dtype.itemsize
+        for start in range(0, numbers.size, step):
+            piece = numbers[start : start + step]
+            view = memoryview(piece.view(np.uint8).data)
+            while view:
+                count = self._window.readinto(view)
+                if not count:
+                    raise DamagedFileError(f"{self.name}: {show(dataset.path)} reaches beyond the end of the file.")
+                view = view[count:]
+            watch(piece)
 
     def _read_chunks(self, dataset: Dataset, array: Array, filters: list[Any]) -> None:
         codes = [entry[0] for entry in filters]

@@ -353,6 +353,21 @@ def test_a_sample_of_the_conformance_suite(case: Any) -> None:
         assert scale_error(y, reference, "float32") <= 16
 
 
+def test_a_stateful_model_goes_on_from_the_states_that_it_is_given() -> None:
+    model = filled(Sequential([Input(batch_shape=(1, 5, 3)), LSTM(4, stateful=True, name="l"), Dense(2)], name="m"))
+    x, random = data(model, 1)[0], np.random.default_rng(2)
+    h, c = (random.normal(size=(1, 4)).astype("f4") for _ in "hc")
+    session = model.session(plugins.reference(), "float64")
+    outputs, after = session.run(
+        {model.program.inputs[0]: x.astype("f8")}, {"l/h": h.astype("f8"), "l/c": c.astype("f8")}
+    )
+    found = judge.run_text(model, text(model), [x, h, c])
+    for y, reference in zip(found, [*outputs, after["l/h"], after["l/c"]], strict=True):
+        assert scale_error(y, reference, "float32") <= 16
+    (fresh,) = judge.run_text(model, text(model), [x])
+    assert scale_error(fresh, exact(model, [x])[0], "float32") <= 16
+
+
 def test_two_inputs_meet() -> None:
     a, b = Input((4, 2), name="a"), Input((4, 3), name="b")
     model = filled(Model([a, b], GRU(3)(Concatenate()([a, b])), name="m"))

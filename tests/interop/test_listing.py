@@ -54,16 +54,21 @@ def test_an_onnx_file_as_onnx_itself_reads_it(written: Path) -> None:
     json.dumps(about)
 
 
+def field(number: int, data: bytes) -> bytes:
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
 def test_dims_in_one_piece_and_arrays_of_every_kind(tmp_path: Path) -> None:
     """A writer may pack the lengths of an array, or not; numbers may be raw bytes, or fields."""
-    packed = onnx.TensorProto(name="packed", data_type=1, raw_data=bytes(24))
-    packed.dims.extend([2, 3])
-    fields = helper.make_tensor("fields", onnx.TensorProto.INT64, [300], list(range(300)))
-    graph = helper.make_graph([], "g", [], [], [packed, fields])
-    onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
+    packed = field(1, bytes([2, 0x80 | 1, 1])) + b"\x10\x01" + field(8, b"packed")  # 2 and 129
+    one_by_one = onnx.TensorProto(name="plain", data_type=1, dims=[2, 3], raw_data=bytes(24)).SerializeToString()
+    fields = helper.make_tensor("fields", onnx.TensorProto.INT64, [9], list(range(9))).SerializeToString()
+    graph = b"".join(field(5, tensor) for tensor in (packed, one_by_one, fields))
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x08" + field(7, graph))
     assert [(a.name, a.shape, a.dtype) for a in listed(tmp_path / "m.onnx").arrays] == [
-        ("packed", (2, 3), "float32"),
-        ("fields", (300,), "int64"),
+        ("packed", (2, 129), "float32"),
+        ("plain", (2, 3), "float32"),
+        ("fields", (9,), "int64"),
     ]
 
 

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 import lstmcore as lc
 from lstmcore import layers as kl
-from lstmcore.errors import FileError, SpecError, UnsupportedFileError
+from lstmcore.errors import FileError, MissingLibraryError, SpecError, UnsupportedFileError
 from lstmcore.hookspecs import Judge
 from lstmcore.interop import formats
 from lstmcore.interop.proof import compare_models, made_up, prove
@@ -191,6 +191,10 @@ def refusing(read: BaseModel, inputs: Any) -> Any:
     raise UnsupportedFileError("it is not for me")
 
 
+def lacking(read: BaseModel, inputs: Any) -> Any:
+    raise MissingLibraryError("install a compiler")
+
+
 def crashing(read: BaseModel, inputs: Any) -> Any:
     raise RuntimeError("boom")
 
@@ -216,8 +220,10 @@ def test_engines_that_are_not_installed_are_listed(tmp_path: Path, judged: Any) 
     model = drawn(Sequential([Input((None, 3)), LSTM(4)]))
     lc.export_model(model, tmp_path / "m.onnx")
     judged(computed, requires=("nowhere_to_be_found",), install="pip install nowhere")
+    judged(lacking)
     proof = prove(model, tmp_path / "m.onnx")
-    assert proof.ok and proof.rows[1].status == "missing" and proof.rows[1].remedy == "pip install nowhere"
+    assert proof.ok and [row.status for row in proof.rows] == ["agrees", "missing", "missing"]
+    assert [row.remedy for row in proof.rows[1:]] == ["pip install nowhere", "install a compiler"]
 
 
 # The inputs.

@@ -167,12 +167,20 @@ def verify(path: PathLike) -> Verification:
 def run(path: PathLike, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
     """The outputs of a folder in TensorFlow, of inputs in the model's order; see `hookspecs.Judge`.
 
-    A graph is code: one that lstmcore did not write is not run.
+    States may follow, and then come out behind the outputs; without them they begin at zero. A graph is code: one
+    that lstmcore did not write is not run.
     """
     about, function = _running(path)
-    states = [before for before, _ in about["states"].values()]
-    outputs = function(dict(zip([*about["inputs"], *states], inputs, strict=True)))
-    return [outputs[name] for name in (*about["outputs"], *(after for _, after in about["states"].values()))], {}
+    given, wanted = ends(about, inputs)
+    outputs = function(given)
+    return [outputs[name] for name in wanted], {}
+
+
+def ends(about: Mapping[str, Any], inputs: Sequence[Any]) -> tuple[dict[str, Any], list[str]]:
+    """The inputs by name, and the names of the outputs: with the states, if these are among the inputs."""
+    states = list(about["states"].values()) if len(inputs) > len(about["inputs"]) else []
+    names = [*about["inputs"], *(before for before, _ in states)]
+    return dict(zip(names, inputs, strict=True)), [*about["outputs"], *(after for _, after in states)]
 
 
 def _running(path: PathLike) -> tuple[dict[str, Any], Any]:
@@ -184,7 +192,9 @@ def _running(path: PathLike) -> tuple[dict[str, Any], Any]:
     specs = function.structured_input_signature[1]
 
     def call(given: Mapping[str, Any]) -> dict[str, Any]:
-        made = function(**{name: tf.constant(array, specs[name].dtype) for name, array in given.items()})
+        count = len(next(iter(given.values())))
+        absent = {name: np.zeros([n or count for n in specs[name].shape]) for name in specs if name not in given}
+        made = function(**{name: tf.constant(array, specs[name].dtype) for name, array in {**absent, **given}.items()})
         return {name: tensor.numpy() for name, tensor in made.items()}
 
     call.loaded = loaded  # type: ignore[attr-defined]  # its variables live as long as it does

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import flatbuffers
+import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
@@ -26,6 +27,7 @@ from lstmcore.models.files import unbuilt_description
 from lstmcore.storage.atomic import PathLike, replacing
 from lstmcore.storage.description import read_description
 from lstmcore.storage.opening import open_regular, read_all
+from lstmcore_tensorflow.files.saved_model import ends
 from lstmcore_tensorflow.files.serving import Served, clean, signature
 
 if TYPE_CHECKING:
@@ -135,11 +137,14 @@ def verify(path: PathLike) -> Verification:
 
 
 def run(path: PathLike, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The outputs of a file in TFLite's interpreter, of inputs in the model's order; see `hookspecs.Judge`."""
+    """The outputs of a file in TFLite's interpreter, of inputs in the model's order; see `hookspecs.Judge`.
+
+    States may follow, and then come out behind the outputs; without them they begin at zero.
+    """
     about, call = _running(path, os.path.basename(os.fspath(path)))
-    states = list(about["states"].values())
-    outputs = call(dict(zip([*about["inputs"], *(before for before, _ in states)], inputs, strict=True)))
-    return [outputs[name] for name in (*about["outputs"], *(after for _, after in states))], {}
+    given, wanted = ends(about, inputs)
+    outputs = call(given)
+    return [outputs[name] for name in wanted], {}
 
 
 def _running(path: PathLike, name: str) -> tuple[dict[str, Any], Any]:
@@ -156,10 +161,13 @@ def _running(path: PathLike, name: str) -> tuple[dict[str, Any], Any]:
         except ValueError as error:
             raise DamagedFileError(f"{name}: TFLite does not take it: {error}") from None
     runner = interpreter.get_signature_runner(SIGNATURE)
-    types = {key: details["dtype"] for key, details in runner.get_input_details().items()}
+    details = runner.get_input_details()
 
     def call(given: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(runner(**{key: array.astype(types[key]) for key, array in given.items() if key in types}))
+        absent = {name: np.zeros(details[name]["shape"]) for name in details if name not in given}
+        # an input that the outputs do not depend on is none of the converted file
+        known = {name: array for name, array in {**absent, **given}.items() if name in details}
+        return dict(runner(**{name: array.astype(details[name]["dtype"]) for name, array in known.items()}))
 
     return about, call
 

@@ -60,7 +60,10 @@ def verify(path: PathLike) -> Verification:
 
 
 def run(path: PathLike, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The outputs of a header, sample by sample, of inputs in the model's order; see `hookspecs.Judge`."""
+    """The outputs of a header, sample by sample, of inputs in the model's order; see `hookspecs.Judge`.
+
+    States may follow, and then come out behind the outputs; without them they begin at zero.
+    """
     compiler()
     model, again = proved(path)
     return run_text(model, again, inputs), {}
@@ -69,14 +72,15 @@ def run(path: PathLike, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any
 def run_text(model: BaseModel, source: str, inputs: Sequence[Any]) -> list[Any]:
     """The same of a header that was made in this process."""
     shown = present(model)
-    names = [*shown.inputs, *(before for before, _ in shown.carries.values())]
+    pairs = list(shown.carries.values()) if len(inputs) > len(shown.inputs) else []
+    names = [*shown.inputs, *(before for before, _ in pairs)]
     with tempfile.TemporaryDirectory() as folder:
         call = compiled(model, source, folder)
         rows = [
             call({name: np.asarray(array)[k : k + 1] for name, array in zip(names, inputs, strict=True)})
             for k in range(len(inputs[0]))
         ]
-    ends = [*shown.outputs, *(after for _, after in shown.carries.values())]
+    ends = [*shown.outputs, *(after for _, after in pairs)]
     return [np.concatenate([row[name] for row in rows]) for name in ends]
 
 
@@ -134,7 +138,8 @@ def _call(model: BaseModel, shown: Presented, loaded: Any, given: Mapping[str, A
     shapes = program.infer({v: array.shape for v, array in zip(program.inputs, inputs, strict=True)})
     outputs = [np.zeros([n or 1 for n in shapes[value].shape], dtypes[value]) for value in program.outputs]
     carried = [carry for carry in program.carries if shown.has(carry.name)]
-    states = [np.asarray(given[shown.carries[carry.name][0]], model.dtype) for carry in carried]
+    zeros = {carry.name: np.zeros((1, *(n or 0 for n in program.values[carry.before].shape[1:]))) for carry in carried}
+    states = [np.asarray(given.get(shown.carries[c.name][0], zeros[c.name]), model.dtype) for c in carried]
     state = np.concatenate([np.zeros(0, model.dtype), *(array.reshape(-1) for array in states)])
     n = (ctypes.c_int * max(len(lengths), 1))(*lengths)
     scratch = np.zeros(loaded.scratch_size(n), np.uint8)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,8 +51,8 @@ class Arrays(Protocol):
     def texts(self, path: str, key: str) -> list[str] | None:
         """A list of texts beside a group; None where there is none."""
 
-    def read(self, dataset: Dataset) -> Array:
-        """An array, whole."""
+    def read(self, dataset: Dataset, watch: Callable[[Array], None] = ...) -> Array:
+        """An array, whole; ``watch`` is given its numbers, in pieces."""
 
 
 class Match:
@@ -128,11 +128,12 @@ class Match:
         paths = {(id(owner), weight): path for path, owner, weight in self.model.owners()}
         for key, source in self.sources.items():
             target = source.owner.own_weights[source.weight]
-            array = source.part.make([self.file.read(dataset) for dataset in source.datasets], target.shape)
+            watch = _Watch()
+            array = source.part.make([self.file.read(dataset, watch) for dataset in source.datasets], target.shape)
             if flip and type(source.owner).__name__ == "Conv1D" and source.weight == "kernel":
                 array = array[::-1]
             array = self._cast(array, target.dtype, paths[key])
-            if not _is_finite(array):
+            if not watch.finite:
                 odd.append(paths[key])
             made.setdefault(key[0], (source.owner, {}))[1][source.weight] = array
         for owner, arrays in made.values():
@@ -152,7 +153,16 @@ class Match:
         return WeightsMismatchError(f"{self.file.name}: {fault}.")
 
 
-def _is_finite(array: Array) -> bool:
-    """Whether all numbers are finite; by their sum, which takes no memory, unless that says nothing."""
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
+class _Watch:
+    """Whether all numbers that go by are finite; by the sum of their squares, unless that says nothing.
+
+    It takes no memory, and of a piece that is in the processor's cache a twentieth of the time to read it.
+    """
+
+    finite = True
+
+    def __call__(self, numbers: Array) -> None:
+        with np.errstate(all="ignore"):
+            flat = numbers.reshape(-1)
+            total = flat.sum() if flat.dtype == np.float16 else flat @ flat
+            self.finite = self.finite and bool(np.isfinite(total) or np.isfinite(flat).all())

@@ -52,9 +52,11 @@ class Live:
         """A list of texts beside a group."""
         return self._texts.get((path, key))
 
-    def read(self, dataset: Dataset) -> Array:
-        """A copy of a variable."""
-        return np.array(self._numpy(dataset.handle))
+    def read(self, dataset: Dataset, watch: Callable[[Array], None] = lambda _: None) -> Array:
+        """A copy of a variable; ``watch`` is given its numbers."""
+        array = np.array(self._numpy(dataset.handle))
+        watch(array)
+        return array
 
 
 def from_live(

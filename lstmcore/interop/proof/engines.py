@@ -63,7 +63,9 @@ def _judged(judge: Judge, file: File, subject: Subject, cases: Given) -> Observe
     try:
         run = formats.function(judge.run)
         leaving, inner = zip(*(_case(run, file, subject, case) for case in cases), strict=True)
-    except (FileError, ExportError, MissingLibraryError) as refusal:
+    except MissingLibraryError as missing:
+        return Observed(judge.name, name, version, status="missing", remedy=str(missing))
+    except (FileError, ExportError) as refusal:
         return Observed(judge.name, name, version, status="cannot run it", remedy=_line(refusal))
     except Exception as failure:  # an engine may fail in any way; what the others say is still told
         return Observed(

@@ -132,7 +132,8 @@ class Proof:
 
     def closing(self) -> list[str]:
         """What follows from the tables."""
-        lines = [f"{r.file} on {r.engine}: {r.remedy}" for r in self.rows if r.remedy and r.status != "missing"]
+        told = [row for row in self.rows if row.remedy and row.status != "missing"]
+        lines = [r.engine + (f": {r.remedy}" if r.file in r.remedy else f" on {r.file}: {r.remedy}") for r in told]
         wrong = [row for row in self.rows if row.error is not None and row.status != "agrees"]
         for file, first, diagnosis in dict.fromkeys((row.file, row.first, row.diagnosis) for row in wrong):
             found = [r.engine for r in wrong if (r.file, r.first, r.diagnosis) == (file, first, diagnosis)]

@@ -23,7 +23,7 @@ MAX_BYTES = 8 << 20
 """The most bytes of a pickle; a tensor takes some 120 of them."""
 
 _MEMORY = 24 << 20
-_SLOT, _CONTAINER, _ITEM = 16, 128, 112
+_STEP, _SLOT, _CONTAINER, _ITEM = 24, 16, 128, 112
 _MOST_KEY = 1 << 31
 _MARK = Opaque("mark")
 
@@ -77,6 +77,7 @@ class _Machine:
 
     def run(self) -> tuple[Any, int]:
         while (code := self.take(1)) != b".":
+            self.spend(_STEP)
             if code not in _INSTRUCTIONS:
                 self.unknown(code)
             _INSTRUCTIONS[code](self)
@@ -99,7 +100,7 @@ class _Machine:
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def spend(self, count: int) -> None:
-        """Counts the memory that things take."""
+        """Counts the memory that things take, and as such the instructions."""
         self.left -= count
         if self.left < 0:
             self.refuse(f"it describes more than {_MEMORY >> 20} MiB of things beside its numbers. {ADVICE}")

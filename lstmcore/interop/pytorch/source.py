@@ -14,7 +14,7 @@ from lstmcore.interop.pytorch.helpers import HELPERS
 from lstmcore.interop.pytorch.scope import File, Layers, Scope, Site
 from lstmcore.interop.pytorch.state import Entry
 from lstmcore.interop.pytorch.text import atom, identifier, lines, quoted
-from lstmcore.layers.base import Layer
+from lstmcore.layers.base import Layer, placeholder_weights
 from lstmcore.models.files import model_from_json, unbuilt_description
 from lstmcore.ops import Tensor
 from lstmcore.program import Builder, Program
@@ -31,12 +31,14 @@ _COLUMNS = 76
 class Source:
     """The text of a module file, and what is in the state_dict that it loads.
 
-    ``states`` maps each state that is kept from call to call to the attribute that holds it.
+    ``states`` maps each state that is kept from call to call to the attribute that holds it; ``spec`` is the
+    model's description.
     """
 
     text: str
     entries: tuple[Entry, ...]
     states: Mapping[str, str]
+    spec: str
 
 
 def source(model: BaseModel, weights: str, traced: bool = False) -> Source:
@@ -87,7 +89,7 @@ def _written(
     body = list(_class(scope, kept, arguments, axes))
     rest = "\n".join([*_helpers(file), *body, *_loader(weights), *_end(spec), ""])
     text = "\n".join([*_head(file, weights, rest), rest])
-    return Source(text, tuple(layers.entries), kept)
+    return Source(text, tuple(layers.entries), kept, spec)
 
 
 def _batch_first(name: str, axis: int | None) -> list[str]:
@@ -310,7 +312,8 @@ def description(model: BaseModel) -> str:
     full = unbuilt_description(model)
     short = json.dumps(_short(json.loads(full)), separators=(",", ":"))
     try:
-        same = unbuilt_description(model_from_json(short)) == unbuilt_description(model_from_json(full))
+        with placeholder_weights():
+            same = unbuilt_description(model_from_json(short)) == unbuilt_description(model_from_json(full))
     except LstmcoreError:
         return full
     return short if same else full

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstmcore.errors import ExportError, FileError
 from lstmcore.interop.pytorch.archive import write_archive, write_safetensors
-from lstmcore.interop.pytorch.source import HEAD, description, source
+from lstmcore.interop.pytorch.source import HEAD, source
 from lstmcore.interop.pytorch.state import to_state
 from lstmcore.storage.atomic import PathLike, replacing
 
@@ -48,7 +48,7 @@ def write(model: BaseModel, path: PathLike) -> None:
     with replacing(beside) as code:
         code.write(made.text.encode())
         with replacing(target) as file:
-            WRITERS[suffix](file, state, description(model))
+            WRITERS[suffix](file, state, made.spec)
 
 
 def module_beside(target: Path) -> Path:

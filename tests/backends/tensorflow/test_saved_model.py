@@ -181,6 +181,8 @@ def test_a_stateful_model_has_its_states_as_inputs_and_outputs(tmp_path: Path) -
     outputs, after = session.run({model.program.inputs[0]: x.astype("f8")}, {"g.u/h": h.astype("f8")})
     for y, reference in zip(found, [*outputs, after["g.u/h"]], strict=True):
         assert scale_error(y, reference, "float32") <= 16
+    (fresh,), _ = saved_model.run(tmp_path / "m", [x])
+    assert scale_error(fresh, exact(model, [x])[0], "float32") <= 16
     about = json.loads((tmp_path / "m/assets.extra/lstmcore.json").read_text())
     assert about["states"] == {"g.u/h": ["g_u_h", "g_u_h_next"]}
 

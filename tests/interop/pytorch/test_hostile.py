@@ -395,7 +395,7 @@ HEADERS: dict[str, Case] = {
     "a dtype of another length": headed({"weight": make.entry(dtype="F64"), "bias": make.entry((2,), (24, 32))}),
     "an unknown dtype": headed({"weight": make.entry(dtype="F8_E4M3"), "bias": make.entry((2,), (24, 32))}),
     "a dtype of code": headed({"weight": make.entry(dtype={"a": 1}), "bias": make.entry((2,), (24, 32))}),
-    "no length but huge": headed({"weight": make.entry((0, 2**62, 2**62), (0, 0)), **make.GOOD}),
+    "no length but huge": headed({"x": make.entry((0, 2**62, 2**62), (0, 0)), **make.GOOD}),
     "a product that overflows": headed({"weight": make.entry((2**32, 2**32), (0, 0))}),
     "100,000 tensors": headed({f"x{k}": make.entry((0,), (0, 0)) for k in range(20_000)}, b""),
     "metadata of numbers": headed({"__metadata__": {"format": 1}, **make.GOOD}),
