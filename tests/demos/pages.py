@@ -70,6 +70,8 @@ def run(page: Path, folder: Path) -> list[str]:
     os.chdir(place)
     sys.path.insert(0, str(place))
     names: dict[str, object] = {"__name__": page.stem}
+    if "keras" in sys.modules:
+        sys.modules["keras"].backend.clear_session()  # which counts the layers of a process for their names
     told: list[str] = []
     for block in blocks(page):
         out = io.StringIO()

@@ -6,16 +6,21 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pages
 import pytest
+import traps
 
+HERE = Path(__file__).parent
 MASKS = (
     (r"\bE = \d+(\.\d+)?(e[+-]\d+)?", "E = N"),  # rounding: differs from one processor to another
     (r"\b\d+\.\d+\.\d+(\+\w+)?\b", "VERSION"),
+    (r"\bhas \d+ bytes", "has N bytes"),  # packed by a zlib that may be another
+    (r"\nNot installed here:\n(  .*\n)+", ""),
 )
 IN_TABLES = ((r"(?<![\w.])\d+\.\d\d?(?![\w.])", "N"), (r"-{2,}", "--"), (r" +", " "))
 
@@ -29,12 +34,10 @@ def masked(text: str, kind: str) -> str:
 
 def lacks(page: Path) -> list[str]:
     """The modules that a page needs and that are not installed."""
-    return sorted(name for name in pages.modules(page) if not _is_there(name, page))
-
-
-def _is_there(name: str, page: Path) -> bool:
-    written = any(f"{name}.pt" in block.code for block in pages.blocks(page))  # by the page itself
-    return written or importlib.util.find_spec(name) is not None
+    code = page.read_text(encoding="utf-8")
+    beside = {name for name in pages.modules(page) if f"{name}.pt" in code or (HERE / f"{name}.py").exists()}
+    missing = [name for name in pages.modules(page) - beside if importlib.util.find_spec(name) is None]
+    return sorted([*missing, *(["gcc"] if '"gcc"' in code and shutil.which("gcc") is None else [])])
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,34 @@ def test_a_page_prints_what_it_says(page: Path, told: dict[str, list[str]]) -> N
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert target.startswith("http") or (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def rows(page: Path) -> dict[str, str]:
+    """The table of traps in a page: the last cell by the first."""
+    text = page.read_text(encoding="utf-8").partition("## Traps\n")[2].partition("\n## ")[0]
+    cells = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")][1:]
+    return {row[0].strip(): row[-1].strip() for row in cells}
+
+
+RECIPES = [page for page in pages.PAGES if page.stem.startswith("migrate-")]
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, str]:
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed: pip install 'lstmcore[torch]'")
+    return {name: measure() for name, measure in traps.TRAPS.items()}
+
+
+@pytest.mark.parametrize("page", RECIPES, ids=lambda page: page.stem)
+def test_a_trap_is_as_deep_as_the_page_says(page: Path, measured: dict[str, str]) -> None:
+    told = rows(page)
+    assert len(told) > 4
+    assert told == {name: measured.get(name) for name in told}
+
+
+def test_every_trap_is_in_some_page() -> None:
+    assert set(traps.TRAPS) == {name for page in RECIPES for name in rows(page)}
 
 
 def test_a_wrong_number_is_found() -> None:
