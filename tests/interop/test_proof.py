@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 import lstmcore as lc
 from lstmcore import layers as kl
-from lstmcore.errors import FileError, MissingLibraryError, SpecError, UnsupportedFileError
+from lstmcore.errors import FileError, MissingLibraryError, SpecError, UnsupportedFileError, WeightsAloneError
 from lstmcore.hookspecs import Judge
 from lstmcore.interop import formats
 from lstmcore.interop.proof import compare_models, made_up, prove
@@ -374,7 +374,7 @@ def test_a_file_of_weights_alone_is_read_into_the_model(tmp_path: Path, monkeypa
 
     def reads(path: Any, weights: Any, spec: Any) -> Any:
         if spec is None:
-            raise UnsupportedFileError("it holds weights alone: give spec=model")
+            raise WeightsAloneError("it holds weights alone: give spec=model")
         assert not any(array.any() for array in spec.weights.values())
         spec.replace_weights({"lstm/kernel": model.weights["lstm/kernel"]})
         return spec
