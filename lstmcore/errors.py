@@ -12,6 +12,7 @@
     │   ├── FileVersionError              written by a version this one cannot read
     │   ├── UnsafeFileError               asks for what no model needs: code, other files, memory beyond its size
     │   ├── UnsupportedFileError          whole, but its model needs what lstmcore lacks
+    │   │   └── WeightsAloneError         it holds weights, and not the model they are for
     │   └── WeightsMismatchError          whole, but for another model: names, shapes, dtypes
     ├── ExportError (ValueError)          a format cannot hold a model without loss
     ├── MissingLibraryError (ImportError) a package that a file format needs is not installed
@@ -72,6 +73,10 @@ class UnsafeFileError(FileError):
 
 class UnsupportedFileError(FileError):
     """A file is whole, but its model needs what lstmcore lacks, or is no model."""
+
+
+class WeightsAloneError(UnsupportedFileError):
+    """A file holds weights, and does not say what computes with them: ``spec=`` must."""
 
 
 class WeightsMismatchError(FileError):

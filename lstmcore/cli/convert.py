@@ -89,15 +89,12 @@ def convert(ctx: click.Context, /, source: Path, out: str, as_json: bool, **told
 def _checked(source: Path, out: str, format: str | None) -> str:
     """The format to write; UsageError where nothing could come of it."""
     from lstmcore.interop import formats
-    from lstmcore.interop.reading import OWN
 
     target = Path(out)
     if not target.resolve().parent.is_dir():
         raise click.UsageError(f"OUT: there is no directory {target.parent}.")
     if target.exists() and target.samefile(source):
         raise click.UsageError(f"OUT {target} is the file that is read; give another name.")
-    if format in (None, OWN) and target.suffix == ".safetensors":
-        return OWN
     try:
         return formats.row_written(out, format).name
     except FileError as error:
@@ -105,16 +102,16 @@ def _checked(source: Path, out: str, format: str | None) -> str:
 
 
 def _read(source: Path, told: Mapping[str, Any]) -> BaseModel:
-    from lstmcore.interop.reading import read_model
+    from lstmcore.interop import import_model
 
     options = settings(told["from_options"], "-i")
     if told["names"] is not None:
         options["map"] = _json(told["names"])
     spec = told["spec"]
     if spec is not None and spec.suffix != ".json":
-        spec = read_model(spec)
+        spec = import_model(spec)
     with naming(source), quiet_engines(f"reading {source.name}"):
-        model = read_model(source, told["weights"], told["from_format"], spec, **options)
+        model = import_model(source, told["weights"], told["from_format"], spec, **options)
         model.program  # noqa: B018  builds the weights, or says that there is no input shape yet
     return model
 
@@ -130,14 +127,8 @@ def _json(path: Path) -> Any:
 
 
 def _write(model: BaseModel, path: Path, format: str, options: Mapping[str, Any]) -> None:
-    from lstmcore.interop import export_model, formats
-    from lstmcore.interop.reading import OWN
+    from lstmcore.interop import export_model
 
-    if format == OWN and not any(row.name == OWN and row.writes for row in formats.formats()):
-        if options:
-            raise click.UsageError(f"lstmcore's own files have no option {next(iter(options))!r}.")
-        model.save(path)
-        return
     export_model(model, path, format, **options)
 
 

@@ -15,7 +15,7 @@ from lstmcore.cli.options import json_option, model_file
 from lstmcore.cli.output import printable, say, show_json
 from lstmcore.cli.weighttable import show_weights, weight_facts
 from lstmcore.errors import SpecError
-from lstmcore.interop.reading import is_own
+from lstmcore.interop.reading import OWN, format_of
 from lstmcore.models.base import BaseModel
 from lstmcore.weights import Header, WeightFile
 
@@ -44,7 +44,7 @@ def inspect(file: Path, values: bool | None, as_json: bool) -> None:
       lstmcore inspect model.safetensors --no-values --json
       lstmcore inspect model.h5
     """
-    if not is_own(file):
+    if format_of(file) != OWN:
         inspect_foreign(file, values, as_json)
         return
     with WeightFile.open(file) as opened:

@@ -17,10 +17,10 @@ from lstmcore.weights import read_header
 
 def read_model(path: Path) -> BaseModel:
     """The model in a file of any format that holds one with its weights."""
-    from lstmcore.interop.reading import read_model as read
+    from lstmcore.interop import import_model
 
     with naming(path):
-        model = read(path)
+        model = import_model(path)
         model.program  # noqa: B018  builds the weights, or says that there is no input shape yet
         return model
 
@@ -38,9 +38,9 @@ def read_trainable(path: Path) -> TrainableModel:
 
 def read_description(path: Path) -> BaseModel:
     """The model that a file describes. Of our own files, and ``.json``, the weights take no memory and say nothing."""
-    from lstmcore.interop.reading import is_own
+    from lstmcore.interop.reading import OWN, format_of
 
-    if path.suffix != ".json" and not is_own(path):
+    if path.suffix != ".json" and format_of(path) != OWN:
         return read_model(path)
     with naming(path):
         text = _text(path) if path.suffix == ".json" else read_header(path).model

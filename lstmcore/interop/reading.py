@@ -11,14 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from lstmcore.errors import FileError, UnsupportedFileError
+from lstmcore.errors import WeightsAloneError
 from lstmcore.interop import formats
-from lstmcore.models import load_model
 from lstmcore.models.base import BaseModel
 from lstmcore.storage.atomic import PathLike
-from lstmcore.storage.container import read_container
-from lstmcore.storage.opening import open_regular
-from lstmcore.weights.header import FORMAT
 
 OWN = "lstmcore"
 
@@ -53,37 +49,13 @@ class File:
     @cached_property
     def _about(self) -> Mapping[str, Any]:
         """What its headers say."""
-        lists = None if self.format == OWN else formats.row_of(self.path, self.format).lists
+        lists = formats.row_of(self.path, self.format).lists
         return {} if lists is None else formats.function(lists)(self.path).about
 
 
 def format_of(path: PathLike) -> str:
     """The name of the format of a file. FileError where it is none that is known."""
-    return OWN if is_own(path) else formats.row_of(path).name
-
-
-def is_own(path: PathLike) -> bool:
-    """Whether a file is one of ours, or was to be one: what is called .safetensors and is damaged."""
-    name = os.path.basename(os.fspath(path))
-    called = name.lower().endswith(".safetensors")
-    if os.path.isdir(path):
-        return False
-    with open_regular(path) as file:
-        try:
-            container = read_container(file, name)
-        except FileError:
-            return called
-    others = any(".safetensors" in row.suffixes and row.name != OWN and row.reads for row in formats.formats())
-    return container.metadata().get("format") == FORMAT or (called and not others)
-
-
-def read_model(
-    path: PathLike, weights: PathLike | None = None, format: str | None = None, spec: Any = None, **options: Any
-) -> BaseModel:
-    """The model in a file of any format, our own too; as `import_model`."""
-    if format in (None, OWN) and weights is None and spec is None and not options and is_own(path):
-        return load_model(path)
-    return formats.import_model(path, weights, format, spec, **options)
+    return formats.row_of(path).name
 
 
 def read_back(file: File, model: BaseModel) -> BaseModel | None:
@@ -91,13 +63,12 @@ def read_back(file: File, model: BaseModel) -> BaseModel | None:
 
     A file of weights alone is read into a copy of the model, whose own weights are gone.
     """
-    if file.format != OWN and not formats.row_of(file.path, file.format).reads:
+    if not formats.row_of(file.path, file.format).reads:
         return None
     try:
-        return read_model(file.path, format=file.format)
-    except UnsupportedFileError as error:
-        if "spec" not in str(error):
-            raise
+        return formats.import_model(file.path, format=file.format)
+    except WeightsAloneError:
+        pass
     blank = copy.deepcopy(model)
     blank.replace_weights({path: np.zeros_like(array) for path, array in blank.every_path().items()})
     return formats.import_model(file.path, format=file.format, spec=blank)

@@ -43,7 +43,9 @@ class Operation(Layer):
             raise SpecError(f"{self.called()}: unknown function {self.function!r}.{near(self.function, FUNCTIONS)}")
         known = FUNCTIONS[self.function][1]
         if not isinstance(self.arguments or {}, Mapping) or set(self.arguments or {}) - set(known):
-            raise SpecError(f"{self.called()}: arguments are {self.arguments!r}; {self.function} has {', '.join(known)}")
+            raise SpecError(
+                f"{self.called()}: arguments are {self.arguments!r}; {self.function} has {', '.join(known)}"
+            )
 
     def lower(self, build: Builder, x: Any, mask: Any) -> Lowered:
         values = list(x) if isinstance(x, (list, tuple)) else [x]

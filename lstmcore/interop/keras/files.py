@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError, UnsupportedFileError
+from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError, UnsupportedFileError, WeightsAloneError
 from lstmcore.interop.keras.architecture import Translator
 from lstmcore.interop.keras.arrays import Match
 from lstmcore.interop.keras.generations import Generation, generation
@@ -119,7 +119,7 @@ def _described(file: Hdf5File) -> tuple[Any, str | None]:
     """The description in a whole model's file, and the version that wrote it."""
     raw = file.text("", "model_config", MAX_BYTES)
     if raw is None:
-        raise UnsupportedFileError(
+        raise WeightsAloneError(
             f"{file.name} holds weights alone: give the model they are for, spec=model or spec='model.json'."
         )
     description = read_description(raw, f"{file.name}, model_config")

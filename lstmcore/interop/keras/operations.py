@@ -114,7 +114,10 @@ def _tf(row: Row, renamed: Mapping[str, str] | None = None) -> Row:
 
 _AXIS = {"axis": "axis", "keepdims": "keepdims", "keep_dims": "keepdims"}
 _TF: Mapping[str, Row] = {
-    **{name: _PLAIN[name] for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "less", "greater")},
+    **{
+        name: _PLAIN[name]
+        for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "less", "greater")
+    },
     **{name: _PLAIN[name] for name in ("negative", "exp", "log", "sqrt", "rsqrt", "square", "abs", "sin", "cos")},
     "truediv": _PLAIN["divide"],
     "pow": _PLAIN["power"],
@@ -127,7 +130,7 @@ _TF: Mapping[str, Row] = {
     "stack": Row("stack", {"axis": "axis"}),
     "split": Row("split", {"num_or_size_splits": "sections", "axis": "axis"}),
     "getitem": Row("getitem", {"slice_spec": "key"}, convert=_key),
-    "matmul": Row("matmul", gone={key: (False,) for key in ("transpose_a", "transpose_b", "adjoint_a", "adjoint_b")}),
+    "matmul": Row("matmul", gone=dict.fromkeys(("transpose_a", "transpose_b", "adjoint_a", "adjoint_b"), (False,))),
     "clip_by_value": Row("clip", {"clip_value_min": "low", "clip_value_max": "high"}),
     "where": Row("where"),
     **{name: Row(name, activation=True) for name in ("relu", "sigmoid", "tanh", "softplus", "softsign", "elu", "selu")},

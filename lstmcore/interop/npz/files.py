@@ -21,6 +21,7 @@ from lstmcore.errors import (
     SpecError,
     UnsafeFileError,
     UnsupportedFileError,
+    WeightsAloneError,
     WeightsMismatchError,
 )
 from lstmcore.interop import vectors
@@ -137,7 +138,7 @@ def _entries(archive: Archive, name: str) -> dict[str, Header]:
 def _described(archive: Archive, header: Header | None, name: str) -> BaseModel:
     raw = _text(archive, MODEL, header, MAX_BYTES, name)
     if raw is None:
-        raise UnsupportedFileError(
+        raise WeightsAloneError(
             f"{name} holds arrays without the model that they are for: give it, spec=model or spec='model.json'."
         )
     description = read_description(raw, f"{name}, {MODEL}")

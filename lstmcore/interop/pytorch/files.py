@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmcore.errors import ExportError, FileError, UnsupportedFileError, WeightsMismatchError
+from lstmcore.errors import ExportError, FileError, UnsupportedFileError, WeightsAloneError, WeightsMismatchError
 from lstmcore.interop.listing import Listed, Listing
 from lstmcore.interop.pytorch.described import FLOATS
 from lstmcore.interop.pytorch.matching import Match, match
@@ -58,7 +58,7 @@ def read(
         )
     with open_state(path, key) as state:
         if spec is None and state.spec is None:
-            raise UnsupportedFileError(_no_spec(state))
+            raise WeightsAloneError(_no_spec(state))
         model = specified(state.spec if spec is None else spec)
         entries = () if map or ignore else written(model, state)
         if entries:
@@ -79,7 +79,7 @@ def explain(
     """Which module `read` takes for each layer, and why; no number is read. ``print`` it."""
     with open_state(path, key) as state:
         if spec is None and state.spec is None:
-            raise UnsupportedFileError(_no_spec(state))
+            raise WeightsAloneError(_no_spec(state))
         model = specified(state.spec if spec is None else spec)
         return match(model, state, map, ignore)
 
