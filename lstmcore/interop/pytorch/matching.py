@@ -291,8 +291,9 @@ class _Matcher:
         )
 
     def _hint(self, targets: Sequence[Target], units: Sequence[Unit]) -> str:
-        if not targets and units:
-            return f"\nTo leave it there: ignore={[unit.label for unit in units[:_MOST]]!r}"
+        if not targets:
+            left = [unit.label for unit in units] + self.loose
+            return f"\nTo leave it there: ignore={left[:_MOST]!r}" if left else ""
         return f"\nTo say which is which: map={_suggested(targets, units)}" if targets and units else ""
 
     def error(self, fault: str) -> WeightsMismatchError:

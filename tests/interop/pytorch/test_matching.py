@@ -233,6 +233,26 @@ def test_options_that_a_module_cannot_have(module: Any, layers: Any, told: str, 
     assert re.search(told, refused(tmp_path, module, Input((4, 3)), *layers), re.DOTALL)
 
 
+def test_buffers_are_named_and_can_be_left(tmp_path: Path) -> None:
+    module = randomized(nn.Linear(3, 2))
+    module.register_buffer("positions", torch.arange(5.0))
+    path = saved(module, tmp_path / "m.pt")
+    model = Sequential([Input((3,)), Dense(2)])
+    with pytest.raises(WeightsMismatchError, match=r"no layer for the tensor positions\n.*ignore=\['positions'\]"):
+        lc.import_model(path, spec=model)
+    lc.import_model(path, spec=model, ignore=["positions"])
+    assert np.array_equal(model.weights["dense/bias"], module.bias.detach().numpy())
+
+
+def test_one_tensor_for_two_weights(tmp_path: Path) -> None:
+    module = randomized(nn.ModuleDict({"emb": nn.Embedding(6, 4), "fc": nn.Linear(4, 6, bias=False)}))
+    save_file({"emb.weight": module["emb"].weight.detach()}, tmp_path / "m.safetensors")
+    model = Sequential([Input((4,), dtype="int32"), Embedding(6, 4), Dense(6, use_bias=False)])
+    tied = {"embedding/embeddings": "emb.weight", "dense/kernel": "emb.weight"}
+    lc.import_model(tmp_path / "m.safetensors", spec=model, map=tied)
+    assert np.array_equal(model.weights["dense/kernel"], model.weights["embedding/embeddings"].T)
+
+
 def test_a_table_is_not_a_matrix(tmp_path: Path) -> None:
     """An nn.Embedding and an nn.Linear without bias have one kind of tensor; the layer says what it is."""
     module = randomized(nn.ModuleDict({"out": nn.Linear(6, 6, bias=False), "table": nn.Embedding(6, 6)}))
