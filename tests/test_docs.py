@@ -27,6 +27,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "Dot": {"axes": 2},
     "GaussianNoise": {"stddev": 0.1},
     "MultiHeadAttention": {"num_heads": 2, "key_dim": 2},
+    "Operation": {"function": "negative"},
     "PReLU": {"shared_axes": [1]},
     "Permute": {"dims": (2, 1)},
     "RNN": {"cell": GRUCell(3), "return_sequences": True},

@@ -1,4 +1,4 @@
-"""One operation between layers, such as ``y[:, -1]`` or ``x * 2``: what functional models of Keras hold beside layers."""
+"""One operation between layers, such as ``y[:, -1]`` or ``x * 2``: what Keras' functional models hold beside layers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ class Operation(Layer):
         function, _ = FUNCTIONS[self.function]
         try:
             made = function(build, values, **(self.arguments or {}))
-        except TypeError as error:
+        except SpecError:
+            raise
+        except (TypeError, ValueError, ArithmeticError) as error:  # arguments of another kind
             raise SpecError(f"{self.function} of {len(values)} tensors with {self.arguments}: {error}") from None
         return (tuple(made), None) if isinstance(made, list) else ((made,), None)
 
@@ -95,6 +97,8 @@ def _unary(function: str) -> Callable[..., Value]:
 def _axis(x: Value, axis: int, rank: int | None = None) -> int:
     """An axis counted from 0; SpecError for the batch."""
     rank = len(x.shape) if rank is None else rank
+    if type(axis) is not int:
+        raise SpecError(f"axis is {axis!r}; expected an integer")
     place = axis + rank if axis < 0 else axis
     if not 0 < place < rank:
         raise SpecError(f"axis {axis} of shape {x.shape} is not one of those after the batch")
@@ -160,7 +164,7 @@ def _split(build: Builder, values: Values, sections: int, axis: int = 0) -> list
     x = _one(values)
     place = _axis(x, axis)
     length = x.shape[place]
-    if length is None or length % sections:
+    if length is None or type(sections) is not int or sections < 1 or length % sections:
         raise SpecError(f"axis {axis} of shape {x.shape} is not cut into {sections} equal parts")
     step = length // sections
     return [build.op(ops.Slice(place, k, k + step), x, name="split")[0] for k in range(0, length, step)]
@@ -260,4 +264,4 @@ FUNCTIONS: Mapping[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "flip": (_flip, ("axis",)),
     "repeat": (_repeat, ("repeats", "axis")),
 }
-"""Name -> how it lowers, and its arguments. Of two operands one may be a number, ``other`` or, standing first, ``first``."""
+"""Name -> how it lowers, and its arguments. Of two operands one may be a number: ``other``, or the ``first``."""

@@ -203,13 +203,15 @@ def test_keras_has_the_same_bits(seed: str, models: Any, told: Any) -> None:
 
 
 def without_what_keras_fills_in(value: Any) -> Any:
-    """Keras gives a name to a cell that has none, and says over which axes a MultiHeadAttention runs."""
+    """A name for a cell that has none, the axes of a MultiHeadAttention, masks that are none for a model."""
     if isinstance(value, list):
         return [without_what_keras_fills_in(entry) for entry in value]
     if not isinstance(value, dict):
         return value
     made = {key: without_what_keras_fills_in(entry) for key, entry in value.items()}
     kind = str(value.get("class_name"))
+    if set(made.get("kwargs", {}).get("mask") or [0]) == {None}:
+        del made["kwargs"]["mask"]
     for key in ("name",) * kind.endswith(("Cell", "Cells")) + ("attention_axes",) * kind.endswith("HeadAttention"):
         made["config"].pop(key)
     return made

@@ -23,6 +23,8 @@ _ACTIVATIONS = ("activation", "recurrent_activation")
 _BESIDE = ("keras_version", "backend", "build_config", "compile_config", "name", "inbound_nodes")
 _OF_ANY_LAYER = ("name", "trainable", "dtype", "batch_input_shape")
 _OPERATIONS = "keras.src.ops"
+_POLICIES = ("Policy", "PolicyV1", "DTypePolicy", "FloatDTypePolicy")
+_HALVES = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 _MASK_OPERATIONS = ("NotEqual", "Any", "LogicalOr", "LogicalAnd", "ExpandDims", "OnesLike", "Cast", "Max")
 
 Entry = dict[str, Any]
@@ -34,7 +36,7 @@ class Translator:
 
     ``reset_after(name)`` says of a GRU whose config does not, from the shape of its bias; None where it cannot.
     ``time_major`` gathers the names of the layers that take time from the first axis, ``turns`` of what stands for
-    operations that exchange the first two axes.
+    operations that exchange the first two axes; ``warnings`` what is not quite as it was.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Translator:
     orders: dict[frozenset[str], list[str]] = field(default_factory=dict)
     time_major: set[str] = field(default_factory=set)
     turns: set[str] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
     _met: int = 0
 
     def model(self, data: Any) -> Entry:
@@ -98,6 +101,9 @@ class Translator:
         self._only(config, ("name", "trainable", "dtype", "layers", "input_layers", "output_layers"))
         graph = Graph(self.name, self.row, entries)
         numbers = operations.computing(entries, config.get("output_layers"), self._is_operation)
+        masks = {str(data.get("name")) for data in entries if self._is_operation(data)} - numbers
+        if strange := operations.strange_mask(entries, masks):
+            raise self._error(f"the operation {show(strange)} computes a mask that no Masking and no Embedding makes")
         layers, count = [], 0
         for data in entries:
             name = data.get("name", data["config"].get("name") if isinstance(data.get("config"), Mapping) else None)
@@ -177,6 +183,10 @@ class Translator:
             self._met += 1
         first_1 = {"input_dtype": config.get("input_dtype")} if self.row.major == 1 and theirs not in rows else {}
         made = row.translate(theirs, {key: v for key, v in config.items() if key not in first_1}, self.name)
+        if "dtype" in made:
+            made["dtype"] = self._dtype(made["dtype"])
+        if row.warns:
+            self.warnings.append(f"{show(config.get('name'))} {row.warns}")
         for key, value in self.row.missing.get(row.ours, {}).items():
             if key not in made:
                 told = self.reset_after(str(config.get("name"))) if key == "reset_after" else None
@@ -194,6 +204,18 @@ class Translator:
         if self.row.major == 1:
             made = {key: _of_keras_1(value) for key, value in made.items()}
         return row.ours, made, count
+
+    def _dtype(self, value: Any) -> Any:
+        """What a layer computes in; half precision is float32 here, and a warning says so."""
+        kind = value.get("class_name") if isinstance(value, Mapping) else None
+        config = value.get("config") if kind in _POLICIES else None
+        name = config.get("name") if isinstance(config, Mapping) else value
+        if name not in _HALVES:
+            return value
+        told = f"computes in {name}; here it does in float32, which is nearer to the exact numbers"
+        if told not in self.warnings:
+            self.warnings.append(told)
+        return "float32"
 
     def _activation(self, value: Any) -> Any:
         """An activation in our words: a name of another meaning, or a layer that stands for its function."""

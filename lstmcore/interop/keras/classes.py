@@ -26,6 +26,7 @@ class Row:
         gone: their key -> the values with which it changes nothing; ANY where it never does. Others are refused.
         given: options that the class had by its nature.
         convert: what is left to do, on a config in our words.
+        warns: in what the class is not quite ours, for a warning.
     """
 
     ours: str
@@ -33,6 +34,7 @@ class Row:
     gone: Mapping[str, Any] = field(default_factory=dict)
     given: Config = field(default_factory=dict)
     convert: Callable[[Config], Config] | None = None
+    warns: str | None = None
 
     def translate(self, theirs: str, config: Mapping[str, Any], name: str) -> Config:
         """The config in our words. UnsupportedFileError names the option that there is not."""
@@ -95,7 +97,10 @@ _FIRST_1 = {"input_dtype": ANY}
 _LOOP_1 = {**_FIRST_1, "consume_less": ANY}
 _NO_FEATURES = {**_FIRST_1, "input_dim": ANY, "input_length": ANY}
 
+_ALPHA = "is an AlphaDropout; it becomes a Dropout, which is the same but in training"
+
 KERAS_1: Mapping[str, Row] = {
+    "AlphaDropout": Row("Dropout", {"p": "rate"}, _FIRST_1, warns=_ALPHA),
     "LSTM": Row("LSTM", _RECURRENT_1, _LOOP_1, convert=_forget),
     "GRU": Row("GRU", _RECURRENT_1, _LOOP_1, {"reset_after": False}),
     "SimpleRNN": Row("SimpleRNN", _RECURRENT_1, _LOOP_1),
@@ -157,9 +162,11 @@ KERAS_2: Mapping[str, Row] = {
     "Embedding": Row("Embedding", gone={"sparse": (False,)}),
     "InputLayer": Row("InputLayer", gone={"type_spec": (None,)}),
     "ThresholdedReLU": Row("ReLU", {"theta": "threshold"}, convert=_rectified),
+    "AlphaDropout": Row("Dropout", warns=_ALPHA),
 }
 
 KERAS_3: Mapping[str, Row] = {
+    "AlphaDropout": Row("Dropout", warns=_ALPHA),
     # what releases of 2023 to 2025 wrote and 3.15 no longer does
     "Embedding": Row("Embedding", gone={"input_length": ANY, "sparse": (False,)}),
 }

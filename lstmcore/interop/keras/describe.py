@@ -8,6 +8,7 @@ from typing import Any
 from lstmcore import activations, configs
 from lstmcore.activations import Function
 from lstmcore.errors import ExportError, SpecError
+from lstmcore.interop.keras.operations import written
 from lstmcore.layers.symbolic import IMPLIED
 from lstmcore.models.base import BaseModel
 from lstmcore.models.files import check_shared, without_arrays
@@ -77,6 +78,8 @@ def _said(value: Any, activation: Callable[[Function], Any], implied: bool) -> A
             f"{value['class_name']} is a class of your own, and a Keras file cannot hold what it computes. Models with "
             "it can be exported to ONNX."
         )
+    if value.get("class_name") == "Operation":
+        return _operation(value)
     if isinstance(value.get("inbound_nodes"), list):
         _check_masks(value, implied)
     made = {}
@@ -86,6 +89,15 @@ def _said(value: Any, activation: Callable[[Function], Any], implied: bool) -> A
         elif key not in _LATER or entry != _LATER[key]:
             made[key] = _said(entry, activation, implied)
     return made
+
+
+def _operation(value: Mapping[str, Any]) -> Entry:
+    if not isinstance(value.get("inbound_nodes"), list):
+        raise ExportError(
+            f"the operation {value['config'].get('name')!r} stands in a Sequential or a wrapper, and Keras has "
+            "operations in functional models alone; make it one."
+        )
+    return written(value)
 
 
 def _check_masks(entry: Mapping[str, Any], implied: bool) -> None:

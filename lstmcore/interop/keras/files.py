@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError, UnsupportedFileError, WeightsAloneError
@@ -43,7 +44,12 @@ class Built:
     model: BaseModel
     orders: Orders
     generation: Generation | None
-    axes: Axes | None = None
+    axes: Axes = field(default_factory=dict)
+
+    @property
+    def turned(self) -> bool:
+        """Whether some of its arrays have another axis first than the batch."""
+        return any(self.axes.values())
 
 
 def read_json(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
@@ -162,7 +168,7 @@ def built(description: Any, version: str | None, name: str, file: Hdf5File | Non
     """The model described, its weights still without memory."""
     row = generation(version or _inner_version(description), description, name)
     translator = Translator(name, row, lambda layer: None if file is None else _two_biases(file, layer))
-    axes = None
+    axes: Axes = {}
     with placeholder_weights():
         translated = translator.model(description)
         model = deserialize(translated)
@@ -172,6 +178,8 @@ def built(description: Any, version: str | None, name: str, file: Hdf5File | Non
             model = deserialize(turned(translated, inputs))
             model.program  # noqa: B018
     check_masks(model, row, name)
+    for told in translator.warnings:
+        warnings.warn(f"{name}: {told}", UserWarning, stacklevel=5)
     return Built(model, translator.orders, row, axes)
 
 
@@ -206,4 +214,4 @@ def _filled(made: Built, file: Hdf5File, size: int) -> Built:
         raise
     finally:
         file.close()
-    return replace(made, model=with_time_first(made.model, made.axes)) if any((made.axes or {}).values()) else made
+    return replace(made, model=with_time_first(made.model, made.axes)) if made.turned else made

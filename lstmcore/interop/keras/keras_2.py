@@ -10,6 +10,7 @@ from lstmcore.errors import ExportError, FileError
 from lstmcore.interop.keras.describe import Entry, as_layer, described
 from lstmcore.interop.keras.generations import TF_KERAS
 from lstmcore.interop.keras.masks import check_masks
+from lstmcore.layers import Operation
 from lstmcore.layers.symbolic import IMPLIED
 from lstmcore.models.base import BaseModel
 from lstmcore.models.functional import Model
@@ -48,6 +49,9 @@ _RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional")
 def described_2(model: BaseModel) -> Entry:
     """The model in the words of Keras 2. ExportError names what it has no words for, or another rule."""
     _check(model)
+    for inner in model.modules():
+        if isinstance(inner, Operation):
+            raise ExportError(f"{inner.called()} stands between layers, for which Keras 2 has no words; use layers")
     data: Entry = _said(described(model, _activation, implied=True))
     return data
 

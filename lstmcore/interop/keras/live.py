@@ -80,4 +80,4 @@ def from_live(
     listed(match, "")
     match.check()
     match.read()
-    return with_time_first(made.model, made.axes) if any((made.axes or {}).values()) else made.model
+    return with_time_first(made.model, made.axes) if made.turned else made.model

@@ -29,7 +29,7 @@ class Graph:
         if not isinstance(found, list):
             raise self._error(f"the calls of {show(data.get('name'))} are {show(found)}")
         if all(isinstance(node, Mapping) and "args" in node for node in found):
-            return [_without_no_mask(node) for node in found]
+            return found
         return [self._call(node, ours) for node in found]
 
     def ends(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,12 +129,3 @@ class Graph:
 def _is_constant(value: Any) -> bool:
     """Whether it is how tf.keras writes a number among the inputs of an operation."""
     return isinstance(value, list) and len(value) == 4 and value[0] == "_CONSTANT_VALUE"
-
-
-def _without_no_mask(node: Mapping[str, Any]) -> Any:
-    """A call without a mask that is none, which Keras 3 writes for those of models: ``[None, None]``."""
-    kwargs: Any = node.get("kwargs")
-    mask = kwargs.get("mask") if isinstance(kwargs, Mapping) else None
-    if not isinstance(mask, list) or any(entry is not None for entry in mask):
-        return node
-    return {**node, "kwargs": {key: value for key, value in kwargs.items() if key != "mask"}}

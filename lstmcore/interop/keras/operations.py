@@ -5,7 +5,7 @@ A row for each name: which of our `Operation`s or layers it is, and what its arg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -200,6 +200,67 @@ def _renamed(arguments: Mapping[str, Any], row: Row, function: str, file: str) -
     return row.convert(made) if row.convert else made
 
 
+# How Keras 3 writes each of our functions: its class, which of our arguments stand in the config under which name, and
+# which in the call, after the tensors.
+_WRITTEN: Mapping[str, tuple[str, Mapping[str, str], tuple[str, ...]]] = {
+    **{name: (name.title().replace("_", ""), {}, ("other",)) for name in _PLAIN},
+    "abs": ("Absolute", {}, ()),
+    "divide": ("TrueDivide", {}, ("other",)),
+    **{name: (name.title(), {"axis": "axis", "keepdims": "keepdims"}, ()) for name in ("mean", "sum", "max", "min")},
+    "transpose": ("Transpose", {"axes": "axes"}, ()),
+    "reshape": ("Reshape", {"shape": "newshape"}, ()),
+    "expand_dims": ("ExpandDims", {"axis": "axis"}, ()),
+    "squeeze": ("Squeeze", {"axis": "axis"}, ()),
+    "concatenate": ("Concatenate", {"axis": "axis"}, ()),
+    "stack": ("Stack", {"axis": "axis"}, ()),
+    "split": ("Split", {"sections": "indices_or_sections", "axis": "axis"}, ()),
+    "getitem": ("GetItem", {}, ("key",)),
+    "matmul": ("Matmul", {}, ()),
+    "clip": ("Clip", {"low": "x_min", "high": "x_max"}, ()),
+    "where": ("Where", {}, ()),
+    "flip": ("Flip", {"axis": "axis"}, ()),
+    "repeat": ("Repeat", {"repeats": "repeats", "axis": "axis"}, ()),
+}
+_TOGETHER = ("concatenate", "stack")
+
+
+def written(entry: Mapping[str, Any]) -> Entry:
+    """The entry of an `Operation` in a functional model as Keras 3 has it."""
+    config, name = entry["config"], entry["name"]
+    kind, renamed, after = _WRITTEN[config["function"]]
+    arguments = config["arguments"] or {}
+    nodes = []
+    for node in entry["inbound_nodes"]:
+        (x,) = node["args"]
+        tensors = x if isinstance(x, list) else [x]
+        operands = [tensors] if config["function"] in _TOGETHER else list(tensors)
+        operands = [*([arguments["first"]] if "first" in arguments else []), *operands]
+        operands += [_index(arguments[key]) if key == "key" else arguments[key] for key in after if key in arguments]
+        nodes.append({"args": operands, "kwargs": {}})
+    kept = {renamed[key]: value for key, value in arguments.items() if key in renamed}
+    return {
+        "module": "keras.src.ops.numpy",
+        "class_name": kind,
+        "config": {"name": name, **kept},
+        "registered_name": kind,
+        "name": name,
+        "inbound_nodes": nodes,
+    }
+
+
+def _index(key: Any) -> Any:
+    def item(entry: Any) -> Any:
+        if entry == "new":
+            return None
+        if entry == "...":
+            return {"class_name": "__ellipsis__", "config": {}}
+        if isinstance(entry, list):
+            return {"class_name": "__slice__", "config": dict(zip(("start", "stop", "step"), entry, strict=True))}
+        return entry
+
+    return [item(entry) for entry in key]
+
+
 def computing(entries: Sequence[Mapping[str, Any]], ends: Any, is_operation: Callable[[Any], bool]) -> set[str]:
     """The names of the operations on which numbers depend, and not only the masks that layers are given."""
     by_name = {str(entry.get("name")): entry for entry in entries}
@@ -214,6 +275,47 @@ def computing(entries: Sequence[Mapping[str, Any]], ends: Any, is_operation: Cal
             found.add(name)
             waiting += _origins(by_name[name].get("inbound_nodes"), masks=True)
     return found
+
+
+def strange_mask(entries: Sequence[Mapping[str, Any]], masks: set[str]) -> str | None:
+    """The operation, among those that compute masks, that computes another than the layers make; None: there is none.
+
+    Masks that layers make come about again by themselves, so their operations are left out.
+    """
+    made = set(_made_masks(entries))
+    for entry in entries:
+        if entry.get("name") not in masks or entry.get("class_name") == "OnesLike":
+            continue
+        for node in entry.get("inbound_nodes") or []:
+            args = node.get("args") if isinstance(node, Mapping) else None
+            read = [value for value in args or [] if _is_tensor(value)]
+            if all(origin in masks for origin in _origins(args, masks=True)):
+                continue
+            value = args[1] if isinstance(args, list) and len(args) == 2 and not _is_tensor(args[1]) else None
+            if entry.get("class_name") != "NotEqual" or len(read) != 1 or (_place(read[0]), value) not in made:
+                return str(entry.get("name"))
+    return None
+
+
+def _made_masks(entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Any, Any]]:
+    """What layers compare for their masks: where the tensor comes from, and the number that does not count."""
+    for entry in entries:
+        config: Any = entry.get("config")
+        kind = entry.get("class_name") if isinstance(config, Mapping) else None
+        if kind == "Masking":
+            number = config.get("mask_value", 0.0)
+        elif kind == "Embedding" and config.get("mask_zero") is True:
+            number = 0
+        else:
+            continue
+        for node in entry.get("inbound_nodes") or []:
+            args = node.get("args") if isinstance(node, Mapping) else None
+            if isinstance(args, list) and args and _is_tensor(args[0]):
+                yield _place(args[0]), number
+
+
+def _place(tensor: Mapping[str, Any]) -> str:
+    return repr(tensor["config"].get("keras_history") if isinstance(tensor.get("config"), Mapping) else None)
 
 
 def _ends(value: Any) -> list[str]:
