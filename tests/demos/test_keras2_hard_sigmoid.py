@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import files
+import keras_2_files as files
 import h5py
 import numpy as np
 import pages
