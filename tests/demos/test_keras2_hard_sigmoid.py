@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import files
 import h5py
+import keras_2_files as files
 import numpy as np
 import pages
 import pytest

@@ -1,4 +1,4 @@
-"""Writes the files in docs/demos/files, as Keras 2.2.4 and tf.keras 2.9 wrote theirs: ``python files.py FOLDER``.
+"""Writes docs/demos/files, as Keras 2.2.4 and tf.keras 2.9 wrote theirs: ``python keras_2_files.py FOLDER``.
 
 These Keras do not install on today's Python; what they wrote is in their words, option for option.
 """
