@@ -546,8 +546,8 @@ def test_the_content_tells_the_format_before_the_suffix(tmp_path: Path) -> None:
     assert lc.import_model(tmp_path / "m.keras").count_params() and lc.import_model(tmp_path / "m.h5").count_params()
     with pytest.raises(DamagedFileError):
         lc.import_model(tmp_path / "m.keras", format="keras")
-    with pytest.raises(UnsupportedFileError, match="no format is called 'tflite'"):
-        lc.import_model(tmp_path / "m.keras", format="tflite")
+    with pytest.raises(UnsupportedFileError, match="no format is called 'tfkeras'"):
+        lc.import_model(tmp_path / "m.keras", format="tfkeras")
     (tmp_path / "m.bin").write_bytes(b"GGUF" + bytes(100))
     with pytest.raises(ForeignFileError, match="GGUF"):
         lc.import_model(tmp_path / "m.bin")
