@@ -37,6 +37,7 @@ _LATER: Mapping[str, Any] = {
     "input_axes": None,
     "output_axes": None,
     "use_gate": False,
+    "sliding_window": None,
     "optional": False,
 }
 
