@@ -20,19 +20,22 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstmcore import plugins
 from lstmcore.errors import DamagedFileError, SpecError
-from lstmcore.interop.presented import Presented
+from lstmcore.interop.presented import Presented, present
 from lstmcore.ops import Kind, Shape
 from lstmcore.program import Program
 from lstmcore.random import Stream
 from lstmcore.runtime.compare import LIMIT, MOST, limit, scale_error
 from lstmcore.runtime.session import Session
+
+if TYPE_CHECKING:
+    from lstmcore.models.base import BaseModel
 
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
@@ -165,6 +168,26 @@ def runner(presented: Presented, weights: Mapping[str, Array]) -> Callable[[Mapp
         return {called: made[name] for name, called in presented.leaving.items()}
 
     return run
+
+
+def of_model(model: BaseModel) -> str:
+    """The vectors of a model, under the names that `present` gives."""
+    return make(present(model), model.every_path())
+
+
+def hold_model(text: str, model: BaseModel, name: str) -> None:
+    """DamagedFileError where a model that was read does not give what `of_model` says."""
+    hold(text, present(model), model.every_path(), name)
+
+
+def hold(text: str, presented: Presented, weights: Mapping[str, Array], name: str) -> None:
+    """DamagedFileError where a program with these weights does not give what the vectors say."""
+    worst, limit = check(text, runner(presented, weights), name)
+    if worst > limit:
+        raise DamagedFileError(
+            f"{name} does not compute what it did when it was written: E = {worst:.3g}, limit {limit:.3g}. "
+            "Its weights or its test vectors were altered."
+        )
 
 
 def check(text: str, run: Callable[[Mapping[str, Array]], Outputs], name: str) -> tuple[float, float]:

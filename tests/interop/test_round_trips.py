@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
+from lstmcore.errors import DamagedFileError
+from lstmcore.interop import vectors
 from lstmcore.interop.formats import formats
 from lstmcore.layers import (
     GRU,
@@ -35,7 +37,7 @@ FORMS: Mapping[str, tuple[str, str | None, bool]] = {
     "Keras `.keras`": (".keras", None, False),
     "Keras `.h5`": (".h5", None, False),
     "Keras `.weights.h5`": (".weights.h5", None, True),
-    "PyTorch `.pt`": (".pt", None, True),
+    "PyTorch `.pt`": (".pt", None, False),
     "PyTorch `.safetensors`": (".safetensors", "pytorch", False),
     "ONNX `.onnx`": (".onnx", None, False),
     "`.npz`": (".npz", None, False),
@@ -105,6 +107,19 @@ def check(found: BaseModel, made: BaseModel) -> None:
 def test_there_and_back_it_is_the_same_model(form: str, model: str, tmp_path: Path) -> None:
     made = filled(MODELS[model]())
     check(there_and_back(form, made, tmp_path), made)
+
+
+@pytest.mark.parametrize("form", [form for form, (*_, wants_spec) in FORMS.items() if not wants_spec][1:])
+def test_a_file_whose_weights_are_not_those_that_were_written_is_refused(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, other = filled(chain()), filled(chain())
+    other.replace_weights({**other.weights, "gru/recurrent_kernel": 1.01 * other.weights["gru/recurrent_kernel"]})
+    there_and_back(form, made, tmp_path)
+    make = vectors.make
+    monkeypatch.setattr(vectors, "make", lambda shown, weights, *sizes: make(shown, other.every_path(), *sizes))
+    with pytest.raises(DamagedFileError, match="does not compute what it did"):
+        there_and_back(form, made, tmp_path)
 
 
 @pytest.mark.parametrize("second", FORMS)

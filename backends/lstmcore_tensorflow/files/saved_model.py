@@ -149,12 +149,7 @@ def _key(weight: str) -> str:
 
 def _check(model: BaseModel, about: Mapping[str, Any], name: str) -> None:
     shown = present(model, about.get("streaming") is True, None, clean)
-    run = vectors.runner(shown, model.every_path())
-    worst, limit = vectors.check(json.dumps(about.get("vectors")), run, name)
-    if worst > limit:
-        raise DamagedFileError(
-            f"{name} does not compute what it did when it was written: E = {worst:.3g}, limit {limit:.3g}."
-        )
+    vectors.hold(json.dumps(about.get("vectors")), shown, model.every_path(), name)
 
 
 def verify(path: PathLike) -> Verification:

@@ -17,7 +17,6 @@ from lstmcore.errors import DamagedFileError, ForeignFileError, LstmcoreError, U
 from lstmcore.interop import vectors
 from lstmcore.interop.c.files import text
 from lstmcore.interop.c.header import BEGIN, END, weight_names
-from lstmcore.interop.presented import present
 from lstmcore.interop.specs import specified
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models.files import deserialize, expected
@@ -132,10 +131,4 @@ def _number(item: str, called: str, name: str) -> float:
 def _check(model: BaseModel, about: dict[str, Any], name: str) -> None:
     import json
 
-    run = vectors.runner(present(model), model.every_path())
-    worst, limit = vectors.check(json.dumps(about.get("vectors")), run, name)
-    if worst > limit:
-        raise DamagedFileError(
-            f"{name} does not compute what it did when it was written: E = {worst:.3g}, limit {limit:.3g}. "
-            "Its weights or its test vectors were altered."
-        )
+    vectors.hold_model(json.dumps(about.get("vectors")), model, name)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError, UnsupportedFileError, WeightsAloneError
+from lstmcore.interop import vectors
 from lstmcore.interop.keras.architecture import Translator
 from lstmcore.interop.keras.arrays import Match
 from lstmcore.interop.keras.generations import Generation, generation
@@ -16,6 +17,7 @@ from lstmcore.interop.keras.listed import listed
 from lstmcore.interop.keras.masks import check_masks
 from lstmcore.interop.keras.nested import nested
 from lstmcore.interop.keras.time_major import Axes, batch_axes, turned, with_time_first
+from lstmcore.interop.keras.write import VECTORS
 from lstmcore.interop.specs import described
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models.base import BaseModel
@@ -90,7 +92,10 @@ def _archive(path: PathLike) -> Built:
         made = built(description, _text(version), name)
         size = sum(array.nbytes for array in made.model.weights.values())
         hdf5 = Hdf5File(archive.open(_WEIGHTS, _TRAINING * size + _ROOM), name)
-        return _filled(made, hdf5, os.fstat(file.fileno()).st_size)
+        found = _filled(made, hdf5, os.fstat(file.fileno()).st_size)
+        if isinstance(metadata, dict) and VECTORS in metadata:
+            vectors.hold_model(str(metadata[VECTORS]), found.model, name)
+        return found
 
 
 def read_whole(path: PathLike) -> Built:
@@ -112,7 +117,11 @@ def _weights_file(path: PathLike, spec: Any) -> Built:
             made = built(description, version, name, hdf5)
         else:
             made = _specified(spec, hdf5)
-        return _filled(made, hdf5, size)
+        proof = hdf5.texts("", VECTORS) if spec is None else None
+        found = _filled(made, hdf5, size)
+        if proof is not None:
+            vectors.hold_model("".join(proof), found.model, name)
+        return found
 
 
 def _no_weights(path: PathLike, weights: PathLike | None) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 import lstmcore
+from lstmcore.interop import vectors
 from lstmcore.interop.keras.describe import described
 from lstmcore.interop.keras.keras_2 import VERSION as VERSION_2
 from lstmcore.interop.keras.keras_2 import described_2
@@ -26,6 +27,10 @@ from lstmcore.storage.hdf5_writing import Group, write_hdf5
 VERSION = "3.15.1"
 """The Keras whose words the files have."""
 
+VECTORS = "lstmcore.vectors"
+"""Where test vectors are: among the metadata of a ``.keras``, and beside the root of an ``.h5``, in pieces."""
+
+_PIECE = 1 << 13  # characters of a text beside a group of HDF5
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same model gives the same bytes
 
 
@@ -43,7 +48,11 @@ def write_archive(model: BaseModel, path: PathLike, *, compiled: bool = True) ->
     config = _compile_config(model, compiled)
     if config is not None:
         data["compile_config"] = config
-    metadata = {"keras_version": VERSION, "written_by": f"lstmcore {lstmcore.__version__}"}
+    metadata = {
+        "keras_version": VERSION,
+        "written_by": f"lstmcore {lstmcore.__version__}",
+        VECTORS: vectors.of_model(model),
+    }
     folder = os.path.dirname(os.path.realpath(path))
     with tempfile.TemporaryFile(dir=folder) as arrays:
         write_hdf5(arrays, _nested(model, config is not None))
@@ -68,7 +77,8 @@ def write_hdf5_file(model: BaseModel, path: PathLike, *, compiled: bool = True, 
     if os.fspath(path).lower().endswith(".weights.h5"):
         return write_weights(model, path)
     data, version = (described(model), VERSION) if generation == 3 else (described_2(model), VERSION_2)
-    texts = {"model_config": json.dumps(data), "keras_version": version}
+    texts: dict[str, str | list[str]] = {"model_config": json.dumps(data), "keras_version": version}
+    texts[VECTORS] = _in_pieces(vectors.of_model(model))
     config = _compile_config(model, compiled and generation == 3, names=False)
     if config is not None:
         texts["training_config"] = json.dumps(_legacy_training(config))
@@ -77,13 +87,17 @@ def write_hdf5_file(model: BaseModel, path: PathLike, *, compiled: bool = True, 
     return None
 
 
+def _in_pieces(text: str) -> list[str]:
+    return [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
+
+
 def _legacy_training(config: Mapping[str, Any]) -> dict[str, Any]:
     rule = config["optimizer"]
     optimizer = {"class_name": rule["class_name"], "config": rule["config"]}
     return {**{key: value for key, value in config.items() if key != "optimizer"}, "optimizer_config": optimizer}
 
 
-def _listed(model: BaseModel, texts: Mapping[str, str]) -> Iterator[Group]:
+def _listed(model: BaseModel, texts: Mapping[str, str | list[str]]) -> Iterator[Group]:
     """The groups of a file with the weights by layer, in lists."""
     model.program  # noqa: B018  builds the weights, or says that there is no input shape yet
     layers = dict(lists(model))

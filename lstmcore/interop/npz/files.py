@@ -27,7 +27,6 @@ from lstmcore.errors import (
 from lstmcore.interop import vectors
 from lstmcore.interop.listing import Listed, Listing
 from lstmcore.interop.npz.npy import MOST, Header, make_header, read_header
-from lstmcore.interop.presented import present
 from lstmcore.interop.specs import specified
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models.files import deserialize, expected, unbuilt_description
@@ -58,8 +57,7 @@ def write(model: BaseModel, path: PathLike) -> None:
         OSError: it cannot be written; what was there is unchanged.
     """
     arrays: dict[str, Array] = dict(model.weights)
-    shown = present(model)
-    texts = {MODEL: unbuilt_description(model), VECTORS: vectors.make(shown, model.every_path())}
+    texts = {MODEL: unbuilt_description(model), VECTORS: vectors.of_model(model)}
     bad = [name for name in arrays if not is_name(name) or name in texts or ":" in name]
     if bad:
         raise ExportError(f"a weight is called {show(bad[0])}; expected {NAMES}, and not {MODEL}")
@@ -115,7 +113,7 @@ def read(path: PathLike, weights: PathLike | None, spec: Any, map: Mapping[str, 
         proof = _text(archive, VECTORS, texts[VECTORS], _MOST_VECTORS, name) if spec is None else None
     model.replace_weights(cast)
     if proof is not None:
-        _check(model, proof, name)
+        vectors.hold_model(proof.decode("utf-8", "replace"), model, name)
     return model
 
 
@@ -214,18 +212,6 @@ def _cast(array: Array, dtype: np.dtype[Any], owner: str) -> Array:
     if array.dtype.itemsize > cast.dtype.itemsize and not np.array_equal(cast, array, equal_nan=True):
         raise WeightsMismatchError(f"{owner} is of {array.dtype.name}, and its numbers do not fit into {dtype.name}.")
     return cast
-
-
-def _check(model: BaseModel, proof: bytes, name: str) -> None:
-    """DamagedFileError where the model does not compute what it did when it was written."""
-    worst, limit = vectors.check(
-        proof.decode("utf-8", "replace"), vectors.runner(present(model), model.every_path()), name
-    )
-    if worst > limit:
-        raise DamagedFileError(
-            f"{name} does not compute what it did when it was written: E = {worst:.3g}, limit {limit:.3g}. "
-            "Its weights or its test vectors were altered."
-        )
 
 
 def lists(path: PathLike) -> Listing:

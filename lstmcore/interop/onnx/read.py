@@ -104,16 +104,8 @@ def _check_vectors(loaded: Loaded, model: BaseModel) -> None:
     streams = loaded.metadata.get("lstmcore.streaming") == "true"
     program, states = to_write(model, streams, None)
     outline = write_program(program, model.every_path(), model.dtype, model.name, output_names(model, program), states)
-    worst, limit = vectors.check(
-        loaded.metadata["lstmcore.vectors"],
-        vectors.runner(presented(program, outline), model.every_path()),
-        loaded.name,
-    )
-    if worst > limit:
-        raise DamagedFileError(
-            f"{loaded.name} does not compute what it did when it was written: E = {worst:.3g}, limit {limit:.3g}. "
-            "Its weights or its test vectors were altered."
-        )
+    text = loaded.metadata["lstmcore.vectors"]
+    vectors.hold(text, presented(program, outline), model.every_path(), loaded.name)
 
 
 # Any other file.

@@ -25,22 +25,25 @@ STORAGES: Mapping[str, str] = MappingProxyType(
 )
 SAFETENSORS: Mapping[str, str] = MappingProxyType({"float64": "F64", "int64": "I64", "float32": "F32"})
 _ROOT = "archive"
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _ALIGNED = 64
 _CHUNK = 4 << 20
 _LOCAL_HEADER = 30
 _ZIP64 = 20
 
 
-def write_archive(file: BinaryIO, state: Mapping[str, Array], spec: str = "") -> None:
+def write_archive(file: BinaryIO, state: Mapping[str, Array], about: Mapping[str, str] = _NOTHING) -> None:
     """A state_dict as ``torch.save`` writes it; the same arrays give the same bytes.
 
-    It has no place for a description: ``spec`` is with the source alone.
+    ``about``, texts by name, are members of their own, which PyTorch does not look at.
     """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         _member(archive, "data.pkl", _pickle(state))
         _member(archive, "byteorder", b"little")
         for index, array in enumerate(state.values()):
             _member(archive, f"data/{index}", array)
+        for key, text in about.items():
+            _member(archive, key, text.encode())
         _member(archive, "version", b"3\n")
 
 
@@ -111,13 +114,13 @@ def _tuple(values: Any) -> bytes:
     return b"(" + b"".join(_whole(int(value)) for value in values) + b"t"
 
 
-def write_safetensors(file: BinaryIO, state: Mapping[str, Array], spec: str) -> None:
+def write_safetensors(file: BinaryIO, state: Mapping[str, Array], about: Mapping[str, str] = _NOTHING) -> None:
     """A state_dict as a .safetensors file: the wider numbers first, so that all are aligned.
 
-    ``spec``, the model's description, is among the metadata.
+    ``about``, texts by name, are among the metadata.
     """
     order = sorted(state, key=lambda key: (list(SAFETENSORS).index(state[key].dtype.name), key))
-    header: dict[str, Any] = {"__metadata__": {"format": "pt", "lstmcore_spec": spec}}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", **about}}
     place = 0
     for key in order:
         array = state[key]

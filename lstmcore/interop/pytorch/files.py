@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmcore.errors import ExportError, FileError, UnsupportedFileError, WeightsAloneError, WeightsMismatchError
+from lstmcore.interop import vectors
 from lstmcore.interop.listing import Listed, Listing
 from lstmcore.interop.pytorch.described import FLOATS
 from lstmcore.interop.pytorch.matching import Match, match
@@ -65,6 +66,8 @@ def read(
             take(model, entries, state)
         else:
             fill(model, state, match(model, state, map, ignore))
+        if spec is None and state.vectors is not None:
+            vectors.hold_model(state.vectors, model, state.name)
     return model
 
 

@@ -7,7 +7,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -23,7 +23,8 @@ from lstmcore.storage.magic import HEAD, kind_of
 from lstmcore.storage.opening import Window, open_regular
 
 Array = NDArray[Any]
-SPEC = "lstmcore_spec"
+SPEC, VECTORS = "lstmcore_spec", "lstmcore_vectors"
+"""What lstmcore says beside the tensors of a file that it wrote: the model's description, and its test vectors."""
 """Under which lstmcore's own exports say what model they are: JSON, in the metadata or beside the state_dict."""
 
 _KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "model_state")
@@ -42,7 +43,8 @@ class State:
     """The tensors of a state_dict by name, without what DataParallel and torch.compile put before names.
 
     ``ordered`` tells whether they stand in the order in which modules were made: a .safetensors is sorted. ``key`` is
-    where in a checkpoint the state_dict is, ``beside`` what else is in it, ``spec`` a description by lstmcore.
+    where in a checkpoint the state_dict is, ``beside`` what else is in it, ``spec`` a description by lstmcore,
+    ``vectors`` its test vectors.
     """
 
     name: str
@@ -53,6 +55,7 @@ class State:
     beside: tuple[str, ...] = ()
     prefix: str = ""
     spec: str | None = None
+    vectors: str | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     size: int = 0
 
@@ -208,7 +211,12 @@ def _zipped(file: Any, name: str, size: int, key: str | None) -> State:
             raise DamagedFileError(
                 f"{name}: the storage {show(storage.key)} {has}; its pickle says {_bytes(storage)}, not packed."
             )
-    return state
+    spec, vectors = (_member_text(archive, f"{root}{key}") for key in (SPEC, VECTORS))
+    return replace(state, spec=spec or state.spec, vectors=vectors)
+
+
+def _member_text(archive: Archive, name: str) -> str | None:
+    return archive.read(name, MAX_BYTES).decode("utf-8", "replace") if name in archive.members else None
 
 
 def _bytes(storage: Storage) -> int:
@@ -379,7 +387,18 @@ def _safetensors(file: Any, name: str, size: int, key: str | None) -> State:
     def numbers(storage: Storage, check: bool) -> tuple[Window, int | None]:
         return Window(file, places[storage.key], _bytes(storage)), None
 
-    return _stripped(State(name, tensors, False, numbers, spec=metadata.get(SPEC), about=metadata, size=size))
+    return _stripped(
+        State(
+            name,
+            tensors,
+            False,
+            numbers,
+            spec=metadata.get(SPEC),
+            vectors=metadata.get(VECTORS),
+            about=metadata,
+            size=size,
+        )
+    )
 
 
 _KINDS: Mapping[str, Callable[[Any, str, int, str | None], State]] = {

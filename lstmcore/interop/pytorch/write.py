@@ -10,9 +10,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from lstmcore.errors import ExportError, FileError
+from lstmcore.interop import vectors
 from lstmcore.interop.pytorch.archive import write_archive, write_safetensors
 from lstmcore.interop.pytorch.source import HEAD, source
 from lstmcore.interop.pytorch.state import to_state
+from lstmcore.interop.pytorch.states import SPEC, VECTORS
 from lstmcore.storage.atomic import PathLike, replacing
 
 if TYPE_CHECKING:
@@ -45,10 +47,11 @@ def write(model: BaseModel, path: PathLike) -> None:
     made = source(model, target.name)
     state = to_state(made.entries, model.every_path(), model.dtype)
     _check(state)
+    proof = vectors.of_model(model)
     with replacing(beside) as code:
         code.write(made.text.encode())
         with replacing(target) as file:
-            WRITERS[suffix](file, state, made.spec)
+            WRITERS[suffix](file, state, {SPEC: made.spec, VECTORS: proof})
 
 
 def module_beside(target: Path) -> Path:
