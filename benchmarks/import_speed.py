@@ -43,15 +43,21 @@ def walk(file):
     file.visititems(lambda name, item: found.append(item[()]) if isinstance(item, h5py.Dataset) else None)
     return found
 """
-_KERAS = _WALK + """
+_KERAS = (
+    _WALK
+    + """
 import io, zipfile
 def read(path):
     return walk(h5py.File(io.BytesIO(zipfile.ZipFile(path).read("model.weights.h5"))))
 """
-_HDF5 = _WALK + """
+)
+_HDF5 = (
+    _WALK
+    + """
 def read(path):
     return walk(h5py.File(path))
 """
+)
 _SAFETENSORS = """
 from safetensors.numpy import load_file
 def read(path):
@@ -172,7 +178,10 @@ def main() -> None:
             for path, mib in ((small, 0), (large, asked.mib)):
                 python(_WRITE, str(path), asked.shape, str(mib), name)
             found = measure(row, small, large, asked.rounds)
-            cells = "".join(f"{ours:>8.{d}f}{theirs:>8.{d}f}{ours / theirs:>7.2f}" for (ours, theirs), d in zip(found, (2, 2, 0), strict=True))
+            cells = "".join(
+                f"{ours:>8.{d}f}{theirs:>8.{d}f}{ours / theirs:>7.2f}"
+                for (ours, theirs), d in zip(found, (2, 2, 0), strict=True)
+            )
             print(f"{name:<12}{cells}{inspected(large):>8.2f}s", flush=True)
 
 

@@ -102,6 +102,16 @@ class Archive:
         member = self._member(name)
         return Window(self._file, self._start(member), member.size) if member.method == _STORED else None
 
+    def stored(self, name: str) -> tuple[Window, int]:
+        """A member that is not packed, as a part of the archive, and the checksum that its bytes must have.
+
+        For who reads it once, from its start to its end: the checksum is left to compare.
+        """
+        member = self._member(name)
+        if member.method != _STORED:
+            self._refuse(f"{show(name)} is packed; expected it as it is")
+        return Window(self._file, self._start(member), member.size), member.crc
+
     # The directory.
 
     def _end(self) -> tuple[int, int, int]:

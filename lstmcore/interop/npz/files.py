@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -193,8 +194,10 @@ def _chosen(
 
 def _load(archive: Archive, key: str, header: Header, name: str) -> Array:
     """An array's numbers, into memory that is no larger than its shape."""
-    window = archive.open(key + _SUFFIX, header.start + header.nbytes)
-    window.seek(header.start)
+    member = key + _SUFFIX
+    packed = bool(archive.members[member].method)
+    window, crc = (archive.open(member, header.start + header.nbytes), None) if packed else archive.stored(member)
+    found = zlib.crc32(window.read(header.start) or b"")
     order = "F" if header.fortran else "C"
     array: Array = np.empty(header.shape, header.dtype, order=order)  # type: ignore[call-overload]  # of a name
     view = array.reshape(-1, order="A").view(np.uint8).data
@@ -202,7 +205,9 @@ def _load(archive: Archive, key: str, header: Header, name: str) -> Array:
         count = window.readinto(view[:_CHUNK])
         if not count:
             raise DamagedFileError(f"{name}: {show(key)} was cut short.")
-        view = view[count:]
+        found, view = zlib.crc32(view[:count], found), view[count:]
+    if crc is not None and found != crc:
+        raise DamagedFileError(f"{name}: {show(key)} is not what was written.")
     return array
 
 

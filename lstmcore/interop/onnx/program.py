@@ -20,7 +20,7 @@ class Written:
     """An ONNX graph and what its inputs and outputs are.
 
     ``carries`` maps each state to the names of the input it enters as and the output it leaves as; ``kept`` says
-    which constant holds a weight, see `Weights`.
+    which constant holds a weight, and ``made`` what each of these constants is made of, see `Weights`.
     """
 
     graph: Any
@@ -28,6 +28,7 @@ class Written:
     outputs: tuple[str, ...]
     carries: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     kept: Mapping[str, tuple[str, Recurrent | None, str, int]] = field(default_factory=dict)
+    made: Mapping[str, tuple[Recurrent | None, str, tuple[str, ...]]] = field(default_factory=dict)
 
 
 def write_program(
@@ -37,11 +38,13 @@ def write_program(
     name: str,
     outputs: Sequence[str] = (),
     states: Sequence[str] | None = None,
+    bare: bool = False,
 ) -> Written:
     """The program as an ONNX graph.
 
     ``outputs`` are the names to give to its outputs (theirs by default). The carries named in ``states`` (by default
-    the stateful ones) become inputs and outputs of the graph; the others start at zero.
+    the stateful ones) become inputs and outputs of the graph; the others start at zero. With ``bare``, constants that
+    are made of weights have no numbers.
     """
     if program.noise:
         raise ExportError("this program is that of a training step: it takes random numbers")
@@ -52,7 +55,7 @@ def write_program(
     inputs = [_input(graph, program, value, value, known) for value in program.inputs]
     inputs += [_input(graph, program, carry.before, carry.name, known) for carry in open_carries]
     closed = [carry for carry in program.carries if carry not in open_carries]
-    kept = Weights(weights)
+    kept = Weights(weights, bare)
     wanted = list(outputs or program.outputs)
     leaving = [f"{carry.name}/next" for carry in open_carries]
     taken = [graph.name(name) for name in (*wanted, *leaving)]
@@ -60,7 +63,7 @@ def write_program(
     leaves = (*program.outputs, *(carry.after for carry in open_carries))
     ends = [_output(graph, program, made[v], v, name) for v, name in zip(leaves, taken, strict=True)]
     graph.prune([info.name for info in ends])
-    arrays = [onnx().numpy_helper.from_array(array, name) for name, array in graph.arrays.items()]
+    arrays = [_tensor(array, name, bare and name in kept.made) for name, array in graph.arrays.items()]
     proto = onnx().helper.make_graph(graph.nodes, name, inputs, ends, arrays)
     count = len(program.outputs)
     names = [info.name for info in ends]
@@ -69,7 +72,16 @@ def write_program(
         for carry, before, after in zip(open_carries, inputs[len(program.inputs) :], names[count:], strict=True)
     }
     live = {path: row for path, row in kept.kept.items() if row[0] in graph.arrays}
-    return Written(proto, tuple(i.name for i in inputs), tuple(names), pairs, live)
+    made_of = {name: row for name, row in kept.made.items() if name in graph.arrays}
+    return Written(proto, tuple(i.name for i in inputs), tuple(names), pairs, live, made_of)
+
+
+def _tensor(array: Array, name: str, bare: bool) -> Any:
+    if not bare:
+        return onnx().numpy_helper.from_array(array, name)
+    return onnx().TensorProto(
+        dims=array.shape, data_type=onnx().helper.np_dtype_to_tensor_dtype(array.dtype), name=name
+    )
 
 
 def _ordered(program: Program) -> Program:

@@ -48,7 +48,7 @@ def _inside(path: PathLike, given: Mapping[str, Any]) -> dict[str, Any]:
     """What the nodes of the graph itself make; nothing for a file that is large, or has its weights beside it."""
     if os.path.getsize(path) > MOST_SHOWN:
         return {}
-    loaded = load(path)
+    loaded = load(path, whole=True)
     graph = loaded.model.graph
     if any(tensor.external_data for tensor in graph.initializer):
         return {}
