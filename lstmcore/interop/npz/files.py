@@ -60,7 +60,7 @@ def write(model: BaseModel, path: PathLike) -> None:
     arrays: dict[str, Array] = dict(model.weights)
     shown = present(model)
     texts = {MODEL: unbuilt_description(model), VECTORS: vectors.make(shown, model.every_path())}
-    bad = [name for name in arrays if not is_name(name) or name in texts or ":" in name]
+    bad = [name for name in arrays if not is_name(name) or name in texts or name[1:2] == ":"]
     if bad:
         raise ExportError(f"a weight is called {show(bad[0])}; expected {NAMES}, and not {MODEL}")
     if len(arrays) + len(texts) > MAX_MEMBERS or sum(len(n.encode()) + 100 for n in arrays) > MAX_DIRECTORY:

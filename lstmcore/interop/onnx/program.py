@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from lstmcore.errors import ExportError
@@ -39,12 +40,14 @@ def write_program(
     outputs: Sequence[str] = (),
     states: Sequence[str] | None = None,
     bare: bool = False,
+    axes: Mapping[str, int | None] = MappingProxyType({}),
 ) -> Written:
     """The program as an ONNX graph.
 
     ``outputs`` are the names to give to its outputs (theirs by default). The carries named in ``states`` (by default
     the stateful ones) become inputs and outputs of the graph; the others start at zero. With ``bare``, constants that
-    are made of weights have no numbers.
+    are made of weights have no numbers. ``axes`` says, by the names of inputs and outputs, which axis of the data is
+    the batch where that is not the first: None where they have none, and are one sample.
     """
     if program.noise:
         raise ExportError("this program is that of a training step: it takes random numbers")
@@ -52,7 +55,7 @@ def write_program(
     graph = Graph(dtype)
     open_carries = [c for c in program.carries if (c.stateful if states is None else c.name in states)]
     known: dict[str, str] = {}
-    inputs = [_input(graph, program, value, value, known) for value in program.inputs]
+    inputs = [_input(graph, program, value, value, known, axes.get(value, 0)) for value in program.inputs]
     inputs += [_input(graph, program, carry.before, carry.name, known) for carry in open_carries]
     closed = [carry for carry in program.carries if carry not in open_carries]
     kept = Weights(weights, bare)
@@ -61,7 +64,7 @@ def write_program(
     taken = [graph.name(name) for name in (*wanted, *leaving)]
     made = write_nodes(graph, program, kept, known, frozenset(carry.before for carry in closed))
     leaves = (*program.outputs, *(carry.after for carry in open_carries))
-    ends = [_output(graph, program, made[v], v, name) for v, name in zip(leaves, taken, strict=True)]
+    ends = [_output(graph, program, made[v], v, name, axes.get(name, 0)) for v, name in zip(leaves, taken, strict=True)]
     graph.prune([info.name for info in ends])
     arrays = [_tensor(array, name, bare and name in kept.made) for name, array in graph.arrays.items()]
     proto = onnx().helper.make_graph(graph.nodes, name, inputs, ends, arrays)
@@ -106,21 +109,39 @@ def _ordered(program: Program) -> Program:
     return replace(program, nodes=tuple(order), carries=carries)
 
 
-def _input(graph: Graph, program: Program, value: str, wanted: str, known: dict[str, str]) -> Any:
+def _input(
+    graph: Graph, program: Program, value: str, wanted: str, known: dict[str, str], batch: int | None = 0
+) -> Any:
     tensor = program.values[value]
-    known[value] = graph.name(wanted)
+    name = known[value] = graph.name(wanted)
     lengths = [_symbol(graph, wanted, axis) if n is None else n for axis, n in enumerate(tensor.shape)]
-    return onnx().helper.make_tensor_value_info(known[value], graph.element(tensor.kind), lengths)
+    if batch is None:
+        known[value] = graph.axes("Unsqueeze", name, [0])
+    elif batch:
+        known[value] = graph.transpose(name, [batch, *(k for k in range(len(lengths)) if k != batch)])
+    return onnx().helper.make_tensor_value_info(name, graph.element(tensor.kind), _outward(lengths, batch))
+
+
+def _outward(lengths: Sequence[Any], batch: int | None) -> list[Any]:
+    """The lengths of the program's axes in the order of the data's."""
+    first, *rest = lengths or [None]
+    return rest if batch is None else [*rest[:batch], *([first] if lengths else []), *rest[batch:]]
 
 
 def _symbol(graph: Graph, owner: str, axis: int) -> str:
     return "batch" if axis == 0 else f"{owner}_time" if axis == 1 else f"{owner}_{axis}"
 
 
-def _output(graph: Graph, program: Program, made: str, value: str, name: str) -> Any:
+def _output(graph: Graph, program: Program, made: str, value: str, name: str, batch: int | None = 0) -> Any:
     tensor = program.values[value]
+    if batch is None:
+        made = graph.op("Squeeze", made, graph.whole([0]))
+    elif batch:
+        order = list(range(1, len(tensor.shape)))
+        made = graph.transpose(made, [*order[:batch], 0, *order[batch:]])
     graph.nodes.append(onnx().helper.make_node("Identity", [made], [name], name=graph.name(f"{name}/output")))
-    return onnx().helper.make_tensor_value_info(name, graph.element(tensor.kind), _open(tensor.shape))
+    lengths = _outward(_open(tensor.shape), batch)
+    return onnx().helper.make_tensor_value_info(name, graph.element(tensor.kind), lengths)
 
 
 def _open(shape: Shape) -> list[int | str | None]:

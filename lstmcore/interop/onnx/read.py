@@ -20,7 +20,7 @@ from lstmcore.interop.onnx.loading import DTYPES, Loaded, load
 from lstmcore.interop.onnx.program import Written, write_program
 from lstmcore.interop.onnx.reader import KINDS, Reader
 from lstmcore.interop.onnx.values import Flow, Known, Length, Open
-from lstmcore.interop.onnx.write import presented
+from lstmcore.interop.onnx.write import batch_axes, presented
 from lstmcore.interop.presented import Presented, output_names, to_write
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models import model_from_json
@@ -71,7 +71,8 @@ def _restored(loaded: Loaded) -> tuple[BaseModel, Presented] | None:
     if 4 * sum(map(math.prod, program.weights.values())) > 2 * held + (1 << 20):
         return None
     names = output_names(model, program)
-    outline = write_program(program, model.every_path(), model.dtype, model.name, names, states, bare=True)
+    axes = batch_axes(model, names, streams)
+    outline = write_program(program, model.every_path(), model.dtype, model.name, names, states, bare=True, axes=axes)
     if _bare(loaded.graph, outline) != outline.graph.SerializeToString(deterministic=True):
         return None
     arrays = _own_weights(loaded, outline, program.weights, model.dtype)
