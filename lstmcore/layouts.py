@@ -101,6 +101,13 @@ def to_foreign(form: str, op: Recurrent, port: str, array: Array) -> Array:
     return laid_out
 
 
+def foreign_shape(form: str, op: Recurrent, port: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a weight of the op, of this shape, has in the format."""
+    row = LAYOUTS[form][type(op)]
+    sizes = _sizes(op, shape[0] if port == "kernel" else 1, row.parts if port == "bias" else 1)
+    return axes.shape(row.weights[port], sizes)
+
+
 def from_foreign(form: str, op: Recurrent, port: str, array: Array) -> Array:
     """A weight as the format stores it, for the op. SpecError where its shape is another."""
     row = LAYOUTS[form][type(op)]
@@ -108,7 +115,7 @@ def from_foreign(form: str, op: Recurrent, port: str, array: Array) -> Array:
     sizes = _sizes(op, features, row.parts if port == "bias" else 1)
     flat = axes.relayout(array, row.weights[port], _OURS[port], sizes, (row.gates, op.gates))
     if port != "bias":
-        return np.ascontiguousarray(flat)
+        return axes.contiguous(flat)
     parts = flat.reshape(row.parts, -1)
     own = _own_parts(op)
     if own > row.parts:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstmcore.axes import explain, parse, relayout, shape
+from lstmcore.axes import contiguous, explain, parse, relayout, shape
 from lstmcore.errors import SpecError
 
 SIZES = {"input": 3, "gate": 4, "unit": 2, "part": 1}
@@ -104,3 +104,11 @@ def test_there_and_back(case: tuple[str, str, dict[str, int]], random: object) -
     there = relayout(array, source, target, sizes, (gates, order))
     assert there.shape == shape(target, sizes)
     assert np.array_equal(relayout(there, target, source, sizes, (order, gates)), array)
+
+
+def test_a_transposed_matrix_is_copied_as_it_is() -> None:
+    for dtype in ("float32", "float64"):
+        array = np.random.default_rng(2).normal(size=(37, 53)).astype(dtype)
+        made = contiguous(array.T)
+        assert made.flags.c_contiguous and np.array_equal(made, array.T)
+        assert contiguous(array) is array

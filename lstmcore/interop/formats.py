@@ -216,7 +216,10 @@ def row_written(path: PathLike, format: str | None = None) -> Format:
     found = [row for row in written.values() if row.name == format or given.lower().endswith(row.suffixes)]
     if not found:
         suffixes = ", ".join(suffix for row in written.values() for suffix in row.suffixes)
-        raise UnsupportedFileError(f"{name}: no format with this suffix is written; expected one of {suffixes}.")
+        folders = [row.name for row in written.values() if "/" in row.suffixes]
+        # a Path has lost the slash at the end that says that it is one
+        told = f" For a folder, say which format: format={folders[0]!r}." if folders and "." not in name else ""
+        raise UnsupportedFileError(f"{name}: no format with this suffix is written; expected one of {suffixes}.{told}")
     return next((row for row in found if row.name == format), found[0])
 
 

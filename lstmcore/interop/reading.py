@@ -43,8 +43,11 @@ class File:
 
     @property
     def ours(self) -> bool:
-        """Whether lstmcore wrote it: its data are laid out as those of the program, the batch first."""
-        return "streaming" in self._about
+        """Whether lstmcore wrote it: its data are laid out as those of the program, the batch first.
+
+        Of a format whose files nothing lists, only those are run.
+        """
+        return "streaming" in self._about or formats.row_of(self.path, self.format).lists is None
 
     @cached_property
     def _about(self) -> Mapping[str, Any]:

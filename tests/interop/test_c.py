@@ -378,3 +378,17 @@ def test_two_inputs_meet() -> None:
     given = data(model)
     found = judge.run_text(model, text(model), given)
     assert scale_error(found[0], exact(model, given)[0], "float32") <= 16
+
+
+def test_remarks_may_differ_and_nothing_beside_them(tmp_path: Path) -> None:
+    """They come with models from elsewhere, and the description does not hold them."""
+    model, path = MODELS["lstm"](), tmp_path / "m.h"
+    lc.export_model(model, path)
+    whole = path.read_text()
+    first = whole.index("\n * ") + 1
+    path.write_text(f"{whole[:first]} *   note    lstm: unroll changes no number\n{whole[first:]}")
+    assert lc.import_model(path).to_json() == model.to_json()
+    for hidden in ("note    */ int x; /*", "note    a \\", "not"):
+        path.write_text(f"{whole[:first]} *   {hidden}\n{whole[first:]}")
+        with pytest.raises(DamagedFileError, match="not what lstmcore writes"):
+            lc.import_model(path)

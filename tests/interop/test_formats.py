@@ -46,3 +46,9 @@ def test_what_is_not_written_or_read_is_said(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="of no format that is read here"):
         lc.import_model(tmp_path / "m.xyz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "m.xyz"]
+
+
+def test_a_folder_given_as_a_path_is_told_of(tmp_path: Path) -> None:
+    """`pathlib` drops the slash that says that it is one."""
+    with pytest.raises(UnsupportedFileError, match="For a folder, say which format: format='saved_model'"):
+        lc.export_model(model(), tmp_path / "folder/")

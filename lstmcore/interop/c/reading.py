@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 1 << 30
 _TAIL = 3 * MAX_BYTES
 _NUMBER = re.compile(r"-?0x[01](?:\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}f?")
+# The version that wrote it; and remarks, within the comment at the top, that came with the model from elsewhere.
+_UNTOLD = re.compile(r'"lstmcore":"[^"]{0,40}"|^ \*   note    (?:(?!\*/)[^\\\n])*\n', re.MULTILINE)
 _SPECIAL = {"NAN": np.nan, "INFINITY": np.inf, "-INFINITY": -np.inf}
 
 
@@ -77,9 +79,7 @@ def proved(path: PathLike) -> tuple[BaseModel, str]:
         again = text(model, streams, prefix)
     except LstmcoreError as error:
         raise DamagedFileError(f"{name} is not what was written: {error}") from None
-    if re.sub(r'"lstmcore":"[^"]{0,40}"', "", again) != re.sub(
-        r'"lstmcore":"[^"]{0,40}"', "", raw.decode("ascii", "replace")
-    ):
+    if _UNTOLD.sub("", again) != _UNTOLD.sub("", raw.decode("ascii", "replace")):
         raise DamagedFileError(
             f"{name} is not what lstmcore writes for its model: it was altered, or is of another version."
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def write(model: BaseModel, path: PathLike) -> None:
     """
     arrays: dict[str, Array] = dict(model.weights)
     texts = {MODEL: unbuilt_description(model), VECTORS: vectors.of_model(model)}
-    bad = [name for name in arrays if not is_name(name) or name in texts or ":" in name]
+    bad = [name for name in arrays if not is_name(name) or name in texts or name[1:2] == ":"]
     if bad:
         raise ExportError(f"a weight is called {show(bad[0])}; expected {NAMES}, and not {MODEL}")
     if len(arrays) + len(texts) > MAX_MEMBERS or sum(len(n.encode()) + 100 for n in arrays) > MAX_DIRECTORY:
@@ -192,8 +193,10 @@ def _chosen(
 
 def _load(archive: Archive, key: str, header: Header, name: str) -> Array:
     """An array's numbers, into memory that is no larger than its shape."""
-    window = archive.open(key + _SUFFIX, header.start + header.nbytes)
-    window.seek(header.start)
+    member = key + _SUFFIX
+    packed = bool(archive.members[member].method)
+    window, crc = (archive.open(member, header.start + header.nbytes), None) if packed else archive.stored(member)
+    found = zlib.crc32(window.read(header.start) or b"")
     order = "F" if header.fortran else "C"
     array: Array = np.empty(header.shape, header.dtype, order=order)  # type: ignore[call-overload]  # of a name
     view = array.reshape(-1, order="A").view(np.uint8).data
@@ -201,7 +204,9 @@ def _load(archive: Archive, key: str, header: Header, name: str) -> Array:
         count = window.readinto(view[:_CHUNK])
         if not count:
             raise DamagedFileError(f"{name}: {show(key)} was cut short.")
-        view = view[count:]
+        found, view = zlib.crc32(view[:count], found), view[count:]
+    if crc is not None and found != crc:
+        raise DamagedFileError(f"{name}: {show(key)} is not what was written.")
     return array
 
 

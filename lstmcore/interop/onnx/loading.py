@@ -32,6 +32,8 @@ from lstmcore.storage.opening import open_regular
 
 Array = NDArray[Any]
 LARGEST = (1 << 31) - 1
+LARGE = 1 << 16
+"""Raw numbers of so many bytes stay in the bytes of the file: they are not parsed into ``Loaded.model``."""
 OLDEST, NEWEST = 7, 26
 DOMAINS = ("", "ai.onnx")
 DTYPES: Mapping[int, str] = {1: "f4", 2: "u1", 3: "i1", 4: "u2", 5: "i2", 6: "i4", 7: "i8", 9: "?", 11: "f8"}
@@ -57,8 +59,8 @@ class Loaded:
         return self.model.graph
 
 
-def load(path: PathLike) -> Loaded:
-    """Reads an ONNX file.
+def load(path: PathLike, whole: bool = False) -> Loaded:
+    """Reads an ONNX file. Unless ``whole``, its protocol buffer lacks large numbers; ``arrays`` has them all.
 
     Raises:
         OSError: there is no such file.
@@ -71,9 +73,10 @@ def load(path: PathLike) -> Loaded:
     name = os.path.basename(os.fspath(path))
     data = _bytes(path, name)
     wire.check(data, name)
+    rest, numbers = (data, {}) if whole else wire.without_numbers(data, name, LARGE)
     model = library.ModelProto()
     try:
-        model.ParseFromString(data)
+        model.ParseFromString(rest)
     except Exception as error:  # the parser has its own exceptions, one for each implementation
         raise DamagedFileError(f"{name} is cut short or altered, or no ONNX file: {error}") from None
     _check_texts(model, name)
@@ -83,7 +86,7 @@ def load(path: PathLike) -> Loaded:
     _check_parts(model, name)
     folder = os.path.dirname(os.path.realpath(path))
     loaded = Loaded(name, folder, model, opset, {e.key: e.value for e in model.metadata_props})
-    return Loaded(name, folder, model, opset, loaded.metadata, _initializers(loaded))
+    return Loaded(name, folder, model, opset, loaded.metadata, _initializers(loaded, numbers))
 
 
 def _bytes(path: PathLike, name: str) -> bytes:
@@ -151,17 +154,20 @@ def _graphs(graph: Any) -> Iterator[Any]:
                 waiting += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 
-def _initializers(loaded: Loaded) -> dict[str, Array]:
+def _initializers(loaded: Loaded, numbers: Mapping[int, memoryview]) -> dict[str, Array]:
     found: dict[str, Array] = {}
-    for tensor in loaded.graph.initializer:
+    for position, tensor in enumerate(loaded.graph.initializer):
         if not tensor.name or tensor.name in found:
             raise DamagedFileError(f"{loaded.name}: two weights are called {tensor.name!r}")
-        found[tensor.name] = array(loaded, tensor)
+        found[tensor.name] = array(loaded, tensor, numbers.get(position))
     return found
 
 
-def array(loaded: Loaded, tensor: Any) -> Array:
-    """The numbers of a tensor, its size compared with its shape before they are read."""
+def array(loaded: Loaded, tensor: Any, numbers: memoryview | None = None) -> Array:
+    """The numbers of a tensor, its size compared with its shape before they are read.
+
+    ``numbers`` are its raw ones where they are not in it; they need not be aligned.
+    """
     where = f"{loaded.name}: weight {tensor.name!r}"
     if tensor.data_type not in DTYPES:
         raise UnsupportedFileError(f"{where} has the type {tensor.data_type}, which is not read")
@@ -172,8 +178,8 @@ def array(loaded: Loaded, tensor: Any) -> Array:
     count = math.prod(shape)
     if tensor.data_location == 1:
         data = _external(loaded, tensor, count * dtype.itemsize, where)
-    elif tensor.HasField("raw_data"):
-        data = tensor.raw_data
+    elif numbers is not None or tensor.HasField("raw_data"):
+        data = tensor.raw_data if numbers is None else numbers
     else:
         return _from_fields(tensor, dtype, shape, count, where)
     if len(data) != count * dtype.itemsize:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from lstmcore.errors import ExportError
@@ -20,7 +21,7 @@ class Written:
     """An ONNX graph and what its inputs and outputs are.
 
     ``carries`` maps each state to the names of the input it enters as and the output it leaves as; ``kept`` says
-    which constant holds a weight, see `Weights`.
+    which constant holds a weight, and ``made`` what each of these constants is made of, see `Weights`.
     """
 
     graph: Any
@@ -28,6 +29,7 @@ class Written:
     outputs: tuple[str, ...]
     carries: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     kept: Mapping[str, tuple[str, Recurrent | None, str, int]] = field(default_factory=dict)
+    made: Mapping[str, tuple[Recurrent | None, str, tuple[str, ...]]] = field(default_factory=dict)
 
 
 def write_program(
@@ -37,11 +39,15 @@ def write_program(
     name: str,
     outputs: Sequence[str] = (),
     states: Sequence[str] | None = None,
+    bare: bool = False,
+    axes: Mapping[str, int | None] = MappingProxyType({}),
 ) -> Written:
     """The program as an ONNX graph.
 
     ``outputs`` are the names to give to its outputs (theirs by default). The carries named in ``states`` (by default
-    the stateful ones) become inputs and outputs of the graph; the others start at zero.
+    the stateful ones) become inputs and outputs of the graph; the others start at zero. With ``bare``, constants that
+    are made of weights have no numbers. ``axes`` says, by the names of inputs and outputs, which axis of the data is
+    the batch where that is not the first: None where they have none, and are one sample.
     """
     if program.noise:
         raise ExportError("this program is that of a training step: it takes random numbers")
@@ -49,18 +55,18 @@ def write_program(
     graph = Graph(dtype)
     open_carries = [c for c in program.carries if (c.stateful if states is None else c.name in states)]
     known: dict[str, str] = {}
-    inputs = [_input(graph, program, value, value, known) for value in program.inputs]
+    inputs = [_input(graph, program, value, value, known, axes.get(value, 0)) for value in program.inputs]
     inputs += [_input(graph, program, carry.before, carry.name, known) for carry in open_carries]
     closed = [carry for carry in program.carries if carry not in open_carries]
-    kept = Weights(weights)
+    kept = Weights(weights, bare)
     wanted = list(outputs or program.outputs)
     leaving = [f"{carry.name}/next" for carry in open_carries]
     taken = [graph.name(name) for name in (*wanted, *leaving)]
     made = write_nodes(graph, program, kept, known, frozenset(carry.before for carry in closed))
     leaves = (*program.outputs, *(carry.after for carry in open_carries))
-    ends = [_output(graph, program, made[v], v, name) for v, name in zip(leaves, taken, strict=True)]
+    ends = [_output(graph, program, made[v], v, name, axes.get(name, 0)) for v, name in zip(leaves, taken, strict=True)]
     graph.prune([info.name for info in ends])
-    arrays = [onnx().numpy_helper.from_array(array, name) for name, array in graph.arrays.items()]
+    arrays = [_tensor(array, name, bare and name in kept.made) for name, array in graph.arrays.items()]
     proto = onnx().helper.make_graph(graph.nodes, name, inputs, ends, arrays)
     count = len(program.outputs)
     names = [info.name for info in ends]
@@ -69,7 +75,16 @@ def write_program(
         for carry, before, after in zip(open_carries, inputs[len(program.inputs) :], names[count:], strict=True)
     }
     live = {path: row for path, row in kept.kept.items() if row[0] in graph.arrays}
-    return Written(proto, tuple(i.name for i in inputs), tuple(names), pairs, live)
+    made_of = {name: row for name, row in kept.made.items() if name in graph.arrays}
+    return Written(proto, tuple(i.name for i in inputs), tuple(names), pairs, live, made_of)
+
+
+def _tensor(array: Array, name: str, bare: bool) -> Any:
+    if not bare:
+        return onnx().numpy_helper.from_array(array, name)
+    return onnx().TensorProto(
+        dims=array.shape, data_type=onnx().helper.np_dtype_to_tensor_dtype(array.dtype), name=name
+    )
 
 
 def _ordered(program: Program) -> Program:
@@ -94,21 +109,39 @@ def _ordered(program: Program) -> Program:
     return replace(program, nodes=tuple(order), carries=carries)
 
 
-def _input(graph: Graph, program: Program, value: str, wanted: str, known: dict[str, str]) -> Any:
+def _input(
+    graph: Graph, program: Program, value: str, wanted: str, known: dict[str, str], batch: int | None = 0
+) -> Any:
     tensor = program.values[value]
-    known[value] = graph.name(wanted)
+    name = known[value] = graph.name(wanted)
     lengths = [_symbol(graph, wanted, axis) if n is None else n for axis, n in enumerate(tensor.shape)]
-    return onnx().helper.make_tensor_value_info(known[value], graph.element(tensor.kind), lengths)
+    if batch is None:
+        known[value] = graph.axes("Unsqueeze", name, [0])
+    elif batch:
+        known[value] = graph.transpose(name, [batch, *(k for k in range(len(lengths)) if k != batch)])
+    return onnx().helper.make_tensor_value_info(name, graph.element(tensor.kind), _outward(lengths, batch))
+
+
+def _outward(lengths: Sequence[Any], batch: int | None) -> list[Any]:
+    """The lengths of the program's axes in the order of the data's."""
+    first, *rest = lengths or [None]
+    return rest if batch is None else [*rest[:batch], *([first] if lengths else []), *rest[batch:]]
 
 
 def _symbol(graph: Graph, owner: str, axis: int) -> str:
     return "batch" if axis == 0 else f"{owner}_time" if axis == 1 else f"{owner}_{axis}"
 
 
-def _output(graph: Graph, program: Program, made: str, value: str, name: str) -> Any:
+def _output(graph: Graph, program: Program, made: str, value: str, name: str, batch: int | None = 0) -> Any:
     tensor = program.values[value]
+    if batch is None:
+        made = graph.op("Squeeze", made, graph.whole([0]))
+    elif batch:
+        order = list(range(1, len(tensor.shape)))
+        made = graph.transpose(made, [*order[:batch], 0, *order[batch:]])
     graph.nodes.append(onnx().helper.make_node("Identity", [made], [name], name=graph.name(f"{name}/output")))
-    return onnx().helper.make_tensor_value_info(name, graph.element(tensor.kind), _open(tensor.shape))
+    lengths = _outward(_open(tensor.shape), batch)
+    return onnx().helper.make_tensor_value_info(name, graph.element(tensor.kind), lengths)
 
 
 def _open(shape: Shape) -> list[int | str | None]:

@@ -20,8 +20,8 @@ from lstmcore.interop.onnx.loading import DTYPES, Loaded, load
 from lstmcore.interop.onnx.program import Written, write_program
 from lstmcore.interop.onnx.reader import KINDS, Reader
 from lstmcore.interop.onnx.values import Flow, Known, Length, Open
-from lstmcore.interop.onnx.write import presented
-from lstmcore.interop.presented import output_names, to_write
+from lstmcore.interop.onnx.write import batch_axes, presented
+from lstmcore.interop.presented import Presented, output_names, to_write
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models import model_from_json
 from lstmcore.models.program_model import ProgramModel
@@ -45,18 +45,21 @@ def read(path: PathLike, *, lengths: Mapping[str, int] | None = None, batch: str
     DamagedFileError where the test vectors in the file do not come out.
     """
     loaded = load(path)
-    model = _restored(loaded) if "lstmcore.model" in loaded.metadata and not lengths and batch is None else None
-    if model is not None:
-        _check_vectors(loaded, model)
-        return model
+    restored = _restored(loaded) if "lstmcore.model" in loaded.metadata and not lengths and batch is None else None
+    if restored is not None:
+        _check_vectors(loaded, *restored)
+        return restored[0]
     return _imported(loaded, dict(lengths or {}), batch)
 
 
 # A file of our own.
 
 
-def _restored(loaded: Loaded) -> BaseModel | None:
-    """The model that the metadata describe, if writing it gives the graph of the file; None if not."""
+def _restored(loaded: Loaded) -> tuple[BaseModel, Presented] | None:
+    """The model that the metadata describe, if writing it gives the graph of the file; None if not.
+
+    The graph is written without the numbers of weights; these are compared one constant at a time.
+    """
     streams = loaded.metadata.get("lstmcore.streaming") == "true"
     with placeholder_weights():
         try:
@@ -68,14 +71,45 @@ def _restored(loaded: Loaded) -> BaseModel | None:
     if 4 * sum(map(math.prod, program.weights.values())) > 2 * held + (1 << 20):
         return None
     names = output_names(model, program)
-    outline = write_program(program, model.every_path(), model.dtype, model.name, names, states)
+    axes = batch_axes(model, names, streams)
+    outline = write_program(program, model.every_path(), model.dtype, model.name, names, states, bare=True, axes=axes)
+    if _bare(loaded.graph, outline) != outline.graph.SerializeToString(deterministic=True):
+        return None
     arrays = _own_weights(loaded, outline, program.weights, model.dtype)
     if arrays is None:
         return None
     model.replace_weights(arrays)
-    again = write_program(program, model.every_path(), model.dtype, model.name, names, states)
-    same = again.graph.SerializeToString(deterministic=True) == loaded.graph.SerializeToString(deterministic=True)
-    return model if same else None
+    if not all(_holds(loaded, name, outline, arrays) for name in outline.made):
+        return None
+    return model, presented(program, outline)
+
+
+def _bare(graph: Any, outline: Written) -> bytes:
+    """The graph without the numbers of the constants that are made of weights."""
+    copy = type(graph)()
+    copy.CopyFrom(graph)
+    for tensor in copy.initializer:
+        if tensor.name in outline.made:
+            tensor.ClearField("raw_data")
+    found: bytes = copy.SerializeToString(deterministic=True)
+    return found
+
+
+def _holds(loaded: Loaded, name: str, outline: Written, arrays: Mapping[str, Any]) -> bool:
+    """Whether a constant of the file is, to the bit, what the weights are written as.
+
+    It is where the weight was read from it, for then its numbers were put in another order and no more; but of a bias,
+    which ONNX has in two parts.
+    """
+    op, port, paths = outline.made[name]
+    parts = loaded.arrays[name] if op is not None else loaded.arrays[name][None]
+    for part, path in zip(parts, paths, strict=True):
+        if outline.kept[path][0] == name and port != "bias":
+            continue
+        wanted = arrays[path] if op is None else layouts.to_foreign("onnx", op, port, arrays[path])[0]
+        if part.shape != wanted.shape or part.tobytes() != wanted.tobytes():
+            return False
+    return True
 
 
 def _own_weights(
@@ -97,15 +131,11 @@ def _own_weights(
     return found
 
 
-def _check_vectors(loaded: Loaded, model: BaseModel) -> None:
+def _check_vectors(loaded: Loaded, model: BaseModel, shown: Presented) -> None:
     """DamagedFileError where the model does not compute what it did when it was written."""
     if "lstmcore.vectors" not in loaded.metadata:
         return
-    streams = loaded.metadata.get("lstmcore.streaming") == "true"
-    program, states = to_write(model, streams, None)
-    outline = write_program(program, model.every_path(), model.dtype, model.name, output_names(model, program), states)
-    text = loaded.metadata["lstmcore.vectors"]
-    vectors.hold(text, presented(program, outline), model.every_path(), loaded.name)
+    vectors.hold(loaded.metadata["lstmcore.vectors"], shown, model.every_path(), loaded.name)
 
 
 # Any other file.

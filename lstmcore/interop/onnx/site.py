@@ -21,11 +21,14 @@ Array = NDArray[Any]
 class Weights:
     """The weights by path, and what becomes of each: a constant of the ONNX graph, as it is or in ONNX's layout.
 
-    ``kept`` says for each path which constant holds it, and how to have it back from there.
+    ``kept`` says for each path which constant holds it, and how to have it back from there; ``made`` for each constant
+    of which weights it is made, and how. With ``bare`` the constants have shapes and no numbers.
     """
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
+    def __init__(self, arrays: Mapping[str, Array], bare: bool = False) -> None:
         self.arrays = arrays
+        self.bare = bare
+        self.made: dict[str, tuple[Recurrent | None, str, tuple[str, ...]]] = {}
         self.kept: dict[str, tuple[str, Recurrent | None, str, int]] = {}
         self._made: dict[tuple[Any, ...], str] = {}
 
@@ -33,7 +36,9 @@ class Weights:
         """A weight as it is."""
         key = (path,)
         if key not in self._made:
-            self._made[key] = graph.array(path, self._array(graph, path))
+            array = self._array(graph, path)
+            self._made[key] = graph.array(path, _numberless(array.shape, array.dtype) if self.bare else array)
+            self.made[self._made[key]] = (None, "", (path,))
             self.kept.setdefault(path, (self._made[key], None, "", 0))
         return self._made[key]
 
@@ -41,17 +46,28 @@ class Weights:
         """The same weight of one recurrent op, or of two for both directions, as ONNX's recurrent nodes take it."""
         key = (paths, type(op), port)
         if key not in self._made:
-            parts = [layouts.to_foreign("onnx", op, port, self._array(graph, path)) for path in paths]
-            self._made[key] = graph.array(_common(paths), np.concatenate(parts))
+            self._made[key] = graph.array(_common(paths), self._laid_out(graph, op, port, paths))
+            self.made[self._made[key]] = (op, port, paths)
             for direction, path in enumerate(paths):
                 self.kept.setdefault(path, (self._made[key], op, port, direction))
         return self._made[key]
+
+    def _laid_out(self, graph: Graph, op: Recurrent, port: str, paths: tuple[str, ...]) -> Array:
+        arrays = [self._array(graph, path) for path in paths]
+        if not self.bare:
+            return np.concatenate([layouts.to_foreign("onnx", op, port, array) for array in arrays])
+        one, *rest = layouts.foreign_shape("onnx", op, port, arrays[0].shape)
+        return _numberless((one * len(paths), *rest), graph.dtype)
 
     def _array(self, graph: Graph, path: str) -> Array:
         array = np.asarray(self.arrays[path])
         if array.dtype != graph.dtype:
             raise ExportError(f"weight {path!r} is of {array.dtype}; the others are of {graph.dtype}")
         return array
+
+
+def _numberless(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def _common(paths: tuple[str, ...]) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from lstmcore.errors import ForeignFileError, InputError
 from lstmcore.interop import vectors
 from lstmcore.interop.onnx.library import onnxruntime
 from lstmcore.interop.onnx.loading import load
+from lstmcore.interop.onnx.write import AXES
 from lstmcore.interop.vectors import Verification
 from lstmcore.storage.atomic import PathLike
 
@@ -27,7 +31,9 @@ def verify(path: PathLike) -> Verification:
     if "lstmcore.vectors" not in loaded.metadata:
         raise ForeignFileError(f"{loaded.name} carries no test vectors: lstmcore did not write it")
     session = engine.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
-    worst, limit = vectors.check(loaded.metadata["lstmcore.vectors"], lambda given: _run(session, given), loaded.name)
+    worst, limit = vectors.check(
+        loaded.metadata["lstmcore.vectors"], lambda given: _batched(session, given), loaded.name
+    )
     return Verification(loaded.name, f"{engine.__name__} {engine.__version__}", worst, limit)
 
 
@@ -41,14 +47,14 @@ def run(path: PathLike, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any
     if len(names) != len(inputs):
         raise InputError(f"{os.path.basename(os.fspath(path))} takes {', '.join(names)}; given {len(inputs)} arrays")
     given = dict(zip(names, inputs, strict=True))
-    return list(_run(session, given).values()), _inside(path, given)
+    return list(_batched(session, given).values()), {} if _axes(session) else _inside(path, given)
 
 
 def _inside(path: PathLike, given: Mapping[str, Any]) -> dict[str, Any]:
     """What the nodes of the graph itself make; nothing for a file that is large, or has its weights beside it."""
     if os.path.getsize(path) > MOST_SHOWN:
         return {}
-    loaded = load(path)
+    loaded = load(path, whole=True)
     graph = loaded.model.graph
     if any(tensor.external_data for tensor in graph.initializer):
         return {}
@@ -64,6 +70,23 @@ def _inside(path: PathLike, given: Mapping[str, Any]) -> dict[str, Any]:
     except Exception:  # it need not be able to show everything; the outputs were computed without this
         return {}
     return {name: y for name, y in found.items() if getattr(getattr(y, "dtype", None), "kind", "") == "f"}
+
+
+def _axes(session: Any) -> dict[str, int | None]:
+    """Where a file of `write` has its batch, if not first."""
+    axes: dict[str, int | None] = json.loads(session.get_modelmeta().custom_metadata_map.get(AXES, "{}"))
+    return axes
+
+
+def _batched(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs of inputs with the batch first; of a file without one, sample by sample."""
+    axes = _axes(session)
+    if None not in axes.values():
+        moved = {name: np.moveaxis(array, 0, axes.get(name) or 0) for name, array in inputs.items()}
+        return {name: np.moveaxis(y, axes.get(name) or 0, 0) for name, y in _run(session, moved).items()}
+    samples = len(next(iter(inputs.values())))
+    runs = [_run(session, {name: array[k] for name, array in inputs.items()}) for k in range(samples)]
+    return {name: np.stack([run[name] for run in runs]) for name in runs[0]}
 
 
 def _run(session: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:

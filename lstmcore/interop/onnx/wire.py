@@ -6,7 +6,7 @@ in memory. So the messages are counted first, without making one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -44,6 +44,43 @@ def check(data: bytes, name: str) -> None:
     counter.message(0, len(data), SCHEMA, 0)
 
 
+def without_numbers(data: bytes, name: str, least: int) -> tuple[bytes, dict[int, memoryview]]:
+    """The file without the raw numbers of its large initializers, and these by the initializer's position.
+
+    They stay where they are, in ``data``: parsing what is left takes little memory. A file in which the graph or such
+    numbers stand twice, of which the later count, stays as it is.
+    """
+    reader = _Counter(data, name, FREE + FACTOR * len(data))
+    found: dict[int, memoryview] = {}
+    top = list(reader.fields(0, len(data)))
+    graphs = [entry for entry in top if entry[0] == 7]
+    if len(graphs) != 1:
+        return data, found
+    view = memoryview(data)
+    _, first, start, end = graphs[0]
+    inner: list[bytes | memoryview] = []
+    position = 0
+    for number, key, at, stop in reader.fields(start, end):
+        raws = [] if number != 5 else [entry for entry in reader.fields(at, stop) if entry[0] == 9]
+        if len(raws) == 1 and raws[0][3] - raws[0][2] >= least:
+            _, raw_key, raw_at, raw_stop = raws[0]
+            found[position] = view[raw_at:raw_stop]
+            inner += [b"\x2a", _varint(raw_key - at + stop - raw_stop), view[at:raw_key], view[raw_stop:stop]]
+        else:
+            inner.append(view[key:stop])
+        position += number == 5
+    graph = b"".join(inner)
+    return b"".join([view[:first], b"\x3a", _varint(len(graph)), graph, view[end:]]), found
+
+
+def _varint(value: int) -> bytes:
+    made = bytearray()
+    while value >= 128:
+        made.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*made, value])
+
+
 class _Counter:
     def __init__(self, data: bytes, name: str, budget: int) -> None:
         self.data, self.name, self.left = data, name, budget
@@ -75,6 +112,21 @@ class _Counter:
                 raise self.damaged()
         if at != end:
             raise self.damaged()
+
+    def fields(self, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+        """The number of each field, where its key, its content and the next field begin."""
+        while at < end:
+            key, content = self.varint(at, end)
+            number, wire, stop = key >> 3, key & 7, 0
+            if wire == 2:
+                size, content = self.varint(content, end)
+                stop = content + size
+            elif wire == 0:
+                _, stop = self.varint(content, end)
+            else:
+                stop = content + (8 if wire == 1 else 4)
+            yield number if wire == 2 else 0, at, content, stop
+            at = stop
 
     def field(self, at: int, end: int, schema: Any, depth: int) -> None:
         if schema == "packed":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import lstmcore
@@ -15,6 +15,7 @@ from lstmcore.interop.onnx.program import Written, write_program
 from lstmcore.interop.presented import Presented, output_names, to_write
 from lstmcore.layers.options import FLAG, checked
 from lstmcore.models.files import unbuilt_description
+from lstmcore.models.program_model import ProgramModel
 from lstmcore.program import Program
 from lstmcore.storage.atomic import PathLike, replacing
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 IR_VERSION = 8  # that of onnx 1.12, which brought opset 17
 MOST_BYTES = (1 << 31) - 1
 VERSION = "1"
+AXES = "lstmcore.batch_axes"
 
 
 def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_size: int | None = None) -> None:
@@ -46,7 +48,8 @@ def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_si
     streams = checked("write", "streaming", FLAG, streaming)
     program, states = to_write(model, streams, batch_size)
     names = output_names(model, program)
-    written = write_program(program, model.every_path(), model.dtype, model.name, names, states)
+    axes = batch_axes(model, names, streams)
+    written = write_program(program, model.every_path(), model.dtype, model.name, names, states, axes=axes)
     metadata = {
         "lstmcore.format": VERSION,
         "lstmcore.version": lstmcore.__version__,
@@ -56,9 +59,23 @@ def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_si
         "lstmcore.limits": json.dumps(dict(program.limits)),
         "lstmcore.vectors": vectors.make(presented(program, written), model.every_path()),
     }
+    if axes:
+        metadata[AXES] = json.dumps(axes)
     data = serialized(written, metadata, model.name)
     with replacing(path) as file:
         file.write(data)
+
+
+def batch_axes(model: BaseModel, outputs: Sequence[str], streams: bool) -> dict[str, int | None]:
+    """By the name of each input and output, where in the data the batch is, if not first; None: nowhere.
+
+    A stream is given pieces in the program's own layout.
+    """
+    if streams or not isinstance(model, ProgramModel):
+        return {}
+    own = model.batch_axes
+    pairs = [*((name, name) for name in model.program.inputs), *zip(outputs, model.output_names, strict=True)]
+    return {name: own[known] for name, known in pairs if own[known] != 0}
 
 
 def presented(program: Program, written: Written) -> Presented:

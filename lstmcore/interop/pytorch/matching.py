@@ -208,7 +208,8 @@ class _Matcher:
             return {group[0]: (candidates[0], "it alone fits")}
         by_name = {}
         for t in group:
-            named = [u for u in fitting[t] if _plain_name(units[u].label) == _plain_name(targets[t].path)]
+            name = _plain_name(targets[t].path)
+            named = [u for u in fitting[t] if name in (_plain_name(units[u].label), _plain_name(units[u].module))]
             by_name[t] = named[0] if len(named) == 1 else -1
         if sorted(by_name.values()) == candidates:
             return {t: (u, "by name") for t, u in by_name.items()}

@@ -122,3 +122,12 @@ def test_altered_and_foreign_files_are_told(tmp_path: Path) -> None:
     path.write_bytes(made)
     with pytest.raises(ForeignFileError, match="did not write it"):
         tflite.verify(path)
+
+
+def test_a_file_of_fixed_shapes_is_judged_on_any_number_of_samples(tmp_path: Path) -> None:
+    """One sample at a time, as it takes them."""
+    made = filled(Sequential([Input((5, 3)), LSTM(4, return_sequences=True), Dense(2)]))
+    lc.export_model(made, tmp_path / "m.tflite")
+    x = np.random.default_rng(1).normal(size=(3, 5, 3)).astype("f4")
+    (y,), _ = tflite.run(tmp_path / "m.tflite", [x])
+    assert y.shape == (3, 5, 2) and scale_error(y, exact(made, x), "float32") <= 16

@@ -14,7 +14,7 @@ import pytest
 from lstmcore_conformance import graphs
 
 import lstmcore as lc
-from lstmcore import layers
+from lstmcore import layers, ops
 from lstmcore.errors import DamagedFileError, ExportError, ForeignFileError, SpecError
 from lstmcore.interop.onnx import read, verify, write
 from lstmcore.layers import (
@@ -36,6 +36,8 @@ from lstmcore.layers import (
     TimeDistributed,
 )
 from lstmcore.models import Model, Sequential
+from lstmcore.models.program_model import ProgramModel
+from lstmcore.program import Builder
 
 NAMESPACE = graphs.Namespace(layers, Input, Model, Sequential)
 WORDS = Input((None,), dtype="int32")
@@ -261,3 +263,68 @@ def test_a_name_that_is_an_input_and_an_output(tmp_path: Path) -> None:
     given = Model(x, Dense(2, name="same_1")(x))
     write(given, tmp_path / "m.onnx")
     assert verify(tmp_path / "m.onnx").ok
+
+
+def _large() -> Any:
+    lc.set_random_seed(3)
+    return Sequential([Input((None,), dtype="int32"), Embedding(400, 64), Bidirectional(LSTM(72)), Dense(3)])
+
+
+def test_large_weights_come_back_to_the_bit_with_and_without_metadata(tmp_path: Path) -> None:
+    given, path = _large(), tmp_path / "m.onnx"
+    write(given, path)
+    found = read(path)
+    assert type(found) is Sequential and all(
+        found.weights[w].tobytes() == a.tobytes() for w, a in given.weights.items()
+    )
+    ids = np.arange(12, dtype="int32").reshape(2, 6) * 30
+    found = read(altered(path, lambda proto: proto.ClearField("metadata_props")))
+    assert isinstance(found, ProgramModel)
+    ort.agree(np.asarray(found.predict(ids)), given.predict(ids))
+
+
+@pytest.mark.parametrize("port", ["kernel", "bias"])
+def test_another_number_in_a_large_constant_is_found(port: str, tmp_path: Path) -> None:
+    """In the second half of a bias, which is zero in what is written here, too."""
+    path = tmp_path / "m.onnx"
+    write(_large(), path)
+
+    def change(proto: Any) -> None:
+        (tensor,) = (
+            t
+            for t in proto.graph.initializer
+            if t.name.endswith(port) and "bidirectional" in t.name and "recurrent" not in t.name
+        )
+        array = np.array(onnx.numpy_helper.to_array(tensor))
+        array[..., -5] += 1
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+
+    file = altered(path, change)
+    if port == "kernel":
+        with pytest.raises(DamagedFileError, match="does not compute"):
+            read(file)
+    else:
+        assert isinstance(read(file), ProgramModel)
+
+
+@pytest.mark.parametrize("axes", [{"x": 1, "y": 2}, {"x": None, "y": None}], ids=str)
+def test_data_keep_their_shapes(axes: dict[str, int | None], tmp_path: Path) -> None:
+    """Where the batch is not first, or there is none."""
+    build = Builder()
+    (y,) = build.op(ops.Affine(4, use_bias=False), build.input("x", (None, 5, 3)), weights={"kernel": "w"})
+    weights = {"w": np.random.default_rng(2).normal(size=(3, 4)).astype("float32")}
+    given = ProgramModel(build.finish([y.name]), weights, output_names=["y"], batch_axes=axes)
+    path = tmp_path / "m.onnx"
+    write(given, path)
+    shapes = [
+        [d.dim_value for d in e.type.tensor_type.shape.dim]
+        for g in [onnx.load(path).graph]
+        for e in (*g.input, *g.output)
+    ]
+    assert shapes == ([[5, 0, 3], [5, 4, 0]] if axes["x"] else [[5, 3], [5, 4]])
+    x = np.random.default_rng(1).normal(size=(5, 2, 3) if axes["x"] else (5, 3)).astype("float32")
+    ort.agree(ort.run(path, {"x": x})["y"], given.predict(x))
+    assert verify(path).ok
+    assert read(path).to_json() == given.to_json()
+    found = read(altered(path, lambda proto: proto.ClearField("metadata_props")))
+    ort.agree(np.asarray(found.predict(x)), given.predict(x))

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 import pytest
 
-from lstmcore.errors import FileError
-from lstmcore.interop.onnx import read, write
+from lstmcore.errors import DamagedFileError, FileError
+from lstmcore.interop.onnx import loading, read, wire, write
 from lstmcore.interop.onnx.loading import load
 from lstmcore.layers import GRU, Dense, Input
 from lstmcore.models import Sequential
@@ -305,3 +305,36 @@ def test_a_description_of_a_huge_model_takes_no_memory(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 64 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_large_numbers_are_not_parsed(tmp_path: Path) -> None:
+    big = np.random.default_rng(3).normal(size=(4, 5000)).astype("float32")
+    proto = model(onnx.numpy_helper.from_array(big, "w"))
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(2.0), "small"))
+    proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 5000
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    found = loading.load(path)
+    assert found.model.ByteSize() < 1000 and found.arrays["w"].tobytes() == big.tobytes()
+    assert found.arrays["small"] == 2 and loading.load(path, whole=True).model == proto
+    x = np.random.default_rng(4).normal(size=(2, 4)).astype("float32")
+    np.testing.assert_allclose(read(path).predict(x), x @ big, rtol=1e-5, atol=1e-5)
+    path.write_bytes(path.read_bytes()[:-9000])
+    with pytest.raises(DamagedFileError):
+        read(path)
+
+
+@pytest.mark.parametrize("where", ["graph", "tensor"])
+def test_of_numbers_given_twice_the_later_count(where: str, tmp_path: Path) -> None:
+    first, second = (np.full((4, 5000), k, "float32") for k in (1, 2))
+    proto = model(onnx.numpy_helper.from_array(first, "w"))
+    field = b"\x4a" + wire._varint(second.nbytes) + second.tobytes()  # raw_data of a tensor
+    inner = proto.graph.initializer[0].SerializeToString() + (field if where == "tensor" else b"")
+    del proto.graph.initializer[:]
+    graph = proto.graph.SerializeToString() + b"\x2a" + wire._varint(len(inner)) + inner
+    proto.ClearField("graph")
+    data = proto.SerializeToString() + b"\x3a" + wire._varint(len(graph)) + graph
+    data += b"\x3a\x00" if where == "graph" else b""
+    (tmp_path / "m.onnx").write_bytes(data)
+    wanted = onnx.numpy_helper.to_array(onnx.load_from_string(data).graph.initializer[0])
+    assert loading.load(tmp_path / "m.onnx").arrays["w"].tobytes() == wanted.tobytes()
