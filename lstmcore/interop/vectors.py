@@ -164,6 +164,8 @@ def runner(presented: Presented, weights: Mapping[str, Array]) -> Callable[[Mapp
     entering = {called: name for name, called in presented.entering.items()}
 
     def run(inputs: Mapping[str, Array]) -> Outputs:
+        if set(inputs) != set(entering):
+            raise ValueError(f"inputs {sorted(inputs)}; expected {sorted(entering)}")
         given = {entering[called]: array for called, array in inputs.items()}
         _check_lengths(presented.program, given)
         made = _run(presented.program, weights, given, list(presented.carries), reference, "float32")

@@ -175,7 +175,11 @@ def h5(data: bytes, generator: random.Random) -> bytes:
             thing, key = generator.choice(told)
             value = thing.attrs[key]
             raw = value.encode() if isinstance(value, str) else value if isinstance(value, bytes) else None
-            new = text(raw, generator)[:60_000] if raw is not None else generator.choice((b"x", 3, [b"a", b"a"], [""]))
+            new = (
+                text(raw, generator)[:60_000].replace(b"\0", b"")
+                if raw is not None
+                else generator.choice((b"x", 3, [b"a", b"a"], [""]))
+            )
             del thing.attrs[key]
             thing.attrs[key] = new
         elif arrays:
