@@ -19,6 +19,9 @@ from lstmcore.errors import SpecError
 from lstmcore.ops import OPTIONS, Kind, Op, Option, Shape, Tensor
 from lstmcore.ops.base import may_equal
 
+MAX_NODES = 4096
+"""The most nodes of a program; a model that calls another twice, and that another, would double them each time."""
+
 
 @dataclass(frozen=True)
 class Value(Tensor):
@@ -215,6 +218,7 @@ class Builder:
         self.nodes: list[Node] = []
         self.weights: dict[str, tuple[int, ...]] = {}
         self.carries: dict[str, Carry] = {}
+        self._tried: dict[tuple[int, str], int] = {}
         self.limits: dict[str, int] = {}
         self.apart: tuple[Value, ...] = ()
         self.training = False
@@ -373,8 +377,13 @@ class Builder:
         return tuple(self.values[output] for output in self.nodes[-1].outputs)
 
     def _unique(self, name: str, taken: Container[str]) -> str:
-        candidates = (name if k == 0 else f"{name}_{k}" for k in itertools.count())
-        return next(candidate for candidate in candidates if candidate not in taken)
+        first = self._tried.get((id(taken), name), 0)
+        for k in itertools.count(first):
+            candidate = name if k == 0 else f"{name}_{k}"
+            if candidate not in taken:
+                self._tried[id(taken), name] = k
+                return candidate
+        raise AssertionError
 
     def add(self, node: Node) -> None:
         """Appends a finished node. SpecError names the node where something does not fit."""
@@ -406,6 +415,8 @@ class Builder:
                 raise SpecError(f"weight {path!r} is used with shapes {self.weights[path]} and {shapes[port]}")
         if isinstance(node.op, ops.Embed):
             self._limit(node.inputs[0], node.op.size)
+        if len(self.nodes) == MAX_NODES:
+            raise SpecError(f"a program of more than {MAX_NODES} nodes; nested models that are called often make many")
         self.nodes.append(node)
         self._names.add(node.name)
         for name, tensor in zip(node.outputs, outputs, strict=True):

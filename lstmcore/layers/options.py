@@ -168,8 +168,12 @@ def _optional(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else read(value)
 
 
+MAX_NAME = 512
+"""The most characters of a name: a weight file has room for no more."""
+
+
 def _name(value: Any) -> str:
-    if not isinstance(value, str) or not value or "/" in value or not value.isprintable():
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or "/" in value or not value.isprintable():
         raise ValueError
     return value
 
@@ -301,7 +305,7 @@ DATA_FORMAT = Option("one of 'channels_last', 'channels_first', None", _data_for
 TARGET_SHAPE = Option("a tuple of positive integers, one of them perhaps -1", _target_shape, list)
 RATE = Option("a number from 0 to 1", _rate)
 SEED = Option("None, a non-negative integer or a SeedGenerator", _optional(_seed), _write_seed)
-NAME = Option("a name without '/'", _optional(_name))
+NAME = Option(f"a name without '/', of at most {MAX_NAME} characters", _optional(_name))
 DTYPE = Option("'float32' or 'float64'", _dtype, _write_dtype)
 PLAIN_DTYPE = Option(DTYPE.expected, _dtype)
 INPUT_DTYPE = Option("the name of a float, integer or bool dtype", _optional(_input_dtype))

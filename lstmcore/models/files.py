@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lstmcore import configs, initializers
-from lstmcore.errors import ForeignFileError, SpecError
+from lstmcore.errors import ForeignFileError, SpecError, UnsupportedFileError
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.layers.module import Module
 from lstmcore.layers.serialization import DERIVED
@@ -17,6 +17,7 @@ from lstmcore.models.base import BaseModel
 from lstmcore.models.functional import Model
 from lstmcore.models.program_model import ProgramModel
 from lstmcore.models.sequential import Sequential
+from lstmcore.storage.description import read_description
 from lstmcore.weights import WeightFile, write
 
 MODELS: Mapping[str, type[Sequential] | type[Model] | type[ProgramModel]] = {
@@ -40,9 +41,29 @@ def save(model: BaseModel, path: PathLike) -> None:
     write(path, model.weights, unbuilt_description(model))
 
 
+MAX_LAYERS = 1024
+"""The most layers of a model that is written or read, those of nested models among them."""
+
+
 def unbuilt_description(model: BaseModel) -> str:
     """The JSON that goes with the weights in a file: without the arrays that they start from."""
-    return json.dumps(without_arrays(model.serialize()))
+    description = model.serialize()
+    _check_count(description)
+    return json.dumps(without_arrays(description))
+
+
+def _check_count(description: Any) -> None:
+    """SpecError for more layers than are read: a megabyte can describe so many that building them takes hours."""
+    count, left = 0, [description]
+    while left:
+        entry = left.pop()
+        if isinstance(entry, Mapping):
+            count += len(entry["layers"]) if isinstance(entry.get("layers"), list) else 0
+            left.extend(entry.values())
+        elif isinstance(entry, list):
+            left.extend(entry)
+    if count > MAX_LAYERS:
+        raise SpecError(f"a model of {count} layers; at most {MAX_LAYERS} are written and read")
 
 
 def check_shared(model: BaseModel) -> None:
@@ -74,7 +95,11 @@ def load_model(path: PathLike) -> BaseModel:
     """The model in a ``.safetensors`` file written by ``model.save``. FileError says what is wrong with it."""
     with WeightFile.open(path) as file, placeholder_weights():
         _check_weights(file)
-        model = model_from_json(file.model)
+        try:
+            model = deserialize(read_description(file.model, f"{file.header.name}, its model"))
+            model.program  # noqa: B018  builds the weights
+        except SpecError as error:
+            raise UnsupportedFileError(f"{file.header.name}: {error}") from None
         _take(model, file)
     return model
 
@@ -131,6 +156,7 @@ def deserialize(data: Any) -> BaseModel:
             f"this is the JSON of Keras {data['keras_version']}; expected that of Keras 3, where names and numbers "
             "such as hard_sigmoid's differ from Keras 2. Load it in Keras 3 and take its to_json()."
         )
+    _check_count(data)
     kept = {key: value for key, value in data.items() if key not in DERIVED}
     name, config = configs.unwrap(kept, "model")
     try:

@@ -3,19 +3,23 @@
 A folder is what ``tf.saved_model.load``, TensorFlow Serving and Keras' ``TFSMLayer`` run, with TensorFlow's own ops
 alone. Two files travel in ``assets.extra``, which TensorFlow leaves alone: ``lstmcore.model.json``, the model's JSON,
 and ``lstmcore.json``: the names in order, two test vectors (`lstmcore.interop.vectors`), and the SHA-256 of each file.
+
+Files of others are read here, not by TensorFlow: see `variables`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import tensorflow as tf
 
 import lstmcore
@@ -34,11 +38,13 @@ from lstmcore.layers.base import placeholder_weights
 from lstmcore.layers.options import FLAG, checked
 from lstmcore.models.files import deserialize, expected, unbuilt_description
 from lstmcore.storage.atomic import PathLike
+from lstmcore.storage.container import show
 from lstmcore.storage.description import MAX_BYTES, read_description
 from lstmcore.storage.folder import replacing_folder
-from lstmcore.storage.opening import open_regular, read_all
+from lstmcore.storage.opening import Window, open_regular, read_all
 from lstmcore_tensorflow.files import graphs
 from lstmcore_tensorflow.files.serving import Served, clean, signature
+from lstmcore_tensorflow.files.variables import read_index, read_numbers
 
 if TYPE_CHECKING:
     from lstmcore.models.base import BaseModel
@@ -49,6 +55,7 @@ SIGNATURE = "serving_default"
 EXTRA = "assets.extra"
 ABOUT, MODEL = f"{EXTRA}/lstmcore.json", f"{EXTRA}/lstmcore.model.json"
 GRAPH = "saved_model.pb"
+INDEX, NUMBERS = "variables/variables.index", "variables/variables.data-00000-of-00001"
 _KNOWN = {GRAPH, "fingerprint.pb", "keras_metadata.pb", "variables", "assets", EXTRA}
 _MOST_FILES = 64
 _CHUNK = 1 << 20
@@ -85,7 +92,7 @@ def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_si
         tf.saved_model.save(served, folder, signatures={SIGNATURE: made})
         os.makedirs(os.path.join(folder, EXTRA), exist_ok=True)
         Path(folder, MODEL).write_text(unbuilt_description(model), encoding="utf-8")
-        about["files"] = _digests(folder, "")
+        about["files"] = _digests(folder)
         Path(folder, ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
 
@@ -109,34 +116,37 @@ def read(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
     if weights is not None:
         raise UnsupportedFileError(f"{name} holds weights itself; weights= goes with the JSON of a model.")
     about = _about(path)
+    _check_others(path, about, name)
+    raw = _text(path, MODEL, about)
     if spec is None:
-        raw = _text(path, MODEL)
         with placeholder_weights():
             model = deserialize(read_description(raw, f"{name}, {MODEL}"))
             model.program  # noqa: B018  builds the weights
     else:
         model = specified(spec)
-    model.replace_weights(_variables(path, model, name))
+    model.replace_weights(_variables(path, model, about, name))
     if spec is None:
         _check(model, about, name)
     return model
 
 
-def _variables(path: PathLike, model: BaseModel, name: str) -> dict[str, Any]:
-    """The values of the variables by the weights' paths, once names, shapes and dtypes fit the model."""
-    reader = tf.train.load_checkpoint(os.path.join(os.fspath(path), "variables", "variables"))
-    shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+def _variables(path: PathLike, model: BaseModel, about: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The variables by the weights' paths, once names, shapes and dtypes fit."""
+    entries = read_index(_text(path, INDEX, about), f"{name}, {INDEX}")
     keys = {_key(weight): weight for weight in expected(model)}
-    held = {key for key in shapes if key.endswith(_VALUE)}
+    held = {key for key in entries if key.endswith(_VALUE)}
     faults = [f"{weight} is missing" for key, weight in keys.items() if key not in held]
-    faults += [f"{key.removesuffix(_VALUE)} is not of this model" for key in sorted(held - set(keys))]
+    faults += [f"{show(key.removesuffix(_VALUE))} is not of this model" for key in sorted(held - set(keys))]
     for key, weight in keys.items():
         shape, dtype = expected(model)[weight]
-        if key in held and (tuple(shapes[key]), dtypes[key].name) != (shape, dtype):
-            faults.append(f"{weight} is {dtypes[key].name} of shape {tuple(shapes[key])}; expected {dtype}, {shape}")
+        if key in held and (entries[key].shape, entries[key].dtype) != (shape, dtype):
+            faults.append(f"{weight} is {entries[key].dtype} of shape {entries[key].shape}; expected {dtype}, {shape}")
     if faults:
         raise WeightsMismatchError(f"{name} holds the weights of another model:\n  " + "\n  ".join(faults[:40]))
-    return {weight: np.asarray(reader.get_tensor(key)) for key, weight in keys.items()}
+    with _opened(path, NUMBERS) as file:
+        arrays, digest = read_numbers(file, entries, keys, f"{name}, {NUMBERS}")
+    _compare(about, NUMBERS, digest, name)
+    return arrays
 
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -179,10 +189,14 @@ def ends(about: Mapping[str, Any], inputs: Sequence[Any]) -> tuple[dict[str, Any
 
 
 def _running(path: PathLike) -> tuple[dict[str, Any], Any]:
+    """What is said of the folder, and its function in TensorFlow, which gets a copy: of what was checked, no other."""
     about = _about(path)
-    graphs.check(os.path.join(os.fspath(path), GRAPH), called(path))
-    with tf.device("/cpu:0"):
-        loaded = tf.saved_model.load(os.fspath(path))
+    with tempfile.TemporaryDirectory() as folder, tf.device("/cpu:0"):
+        copy = os.path.join(folder, called(path))
+        _copy(path, copy)
+        read(copy, None, None)
+        graphs.check(os.path.join(copy, GRAPH), called(path))
+        loaded = tf.saved_model.load(copy)
     function = loaded.signatures[SIGNATURE]
     specs = function.structured_input_signature[1]
 
@@ -194,6 +208,13 @@ def _running(path: PathLike) -> tuple[dict[str, Any], Any]:
 
     call.loaded = loaded  # type: ignore[attr-defined]  # its variables live as long as it does
     return about, call
+
+
+def _copy(path: PathLike, to: str) -> None:
+    for inner, size in _listed(os.fspath(path), called(path)).items():
+        os.makedirs(os.path.dirname(os.path.join(to, inner)), exist_ok=True)
+        with _opened(path, inner) as file, open(os.path.join(to, inner), "wb") as new:
+            shutil.copyfileobj(Window(file, 0, size), new, _CHUNK)
 
 
 # The files of a folder.
@@ -216,38 +237,75 @@ def _about(path: PathLike) -> dict[str, Any]:
     about = read_description(_text(path, ABOUT), f"{name}, {ABOUT}")
     if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("version") != VERSION:
         raise DamagedFileError(f"{name}: its {ABOUT} is not of format {FORMAT}, version {VERSION}.")
-    found = _digests(os.fspath(path), name)
-    found.pop(ABOUT, None)
-    if found != about.get("files"):
-        raise DamagedFileError(f"{name}: its files are not those that were written; use another copy.")
+    if not isinstance(about.get("files"), dict):
+        raise DamagedFileError(f"{name}: its {ABOUT} does not say which files it has.")
     return about
 
 
-def _text(path: PathLike, inner: str) -> bytes:
-    with open_regular(os.path.join(os.fspath(path), inner)) as file:
+def _compare(about: Mapping[str, Any], inner: str, digest: str, name: str) -> None:
+    if about["files"].get(inner) != digest:
+        raise DamagedFileError(f"{name}: its files are not those that were written ({inner}); use another copy.")
+
+
+def _check_others(path: PathLike, about: Mapping[str, Any], name: str) -> None:
+    """Compares the files that are not read here; those that are, are compared as they are read."""
+    files = _listed(os.fspath(path), name)
+    read = (MODEL, INDEX, NUMBERS)
+    if set(files) - {ABOUT} != set(about["files"]) or not set(read) <= set(files):
+        odd = sorted({*about["files"], *read} ^ (set(files) - {ABOUT}))
+        raise DamagedFileError(f"{name}: its files are not those that were written ({show(odd[0])}); use another copy.")
+    others = {inner: size for inner, size in files.items() if inner not in (ABOUT, *read)}
+    if sum(others.values()) > graphs.MOST_BYTES:
+        raise UnsafeFileError(
+            f"{name} has {sum(others.values())} bytes beside its weights, which is more than is read."
+        )
+    for inner in others:
+        _compare(about, inner, _digest(os.path.join(os.fspath(path), inner), graphs.MOST_BYTES), name)
+
+
+def _text(path: PathLike, inner: str, about: Mapping[str, Any] | None = None) -> bytes:
+    with _opened(path, inner) as file:
         raw = read_all(file, MAX_BYTES)
     if raw is None:
         raise UnsafeFileError(f"{called(path)}: {inner} has more than {MAX_BYTES} bytes.")
+    if about is not None:
+        _compare(about, inner, hashlib.sha256(raw).hexdigest(), called(path))
     return raw
 
 
-def _digests(folder: str, name: str) -> dict[str, str]:
-    """The SHA-256 of each file, by its path within; UnsafeFileError for links, and for more files than there can be."""
-    found: dict[str, str] = {}
+def _opened(path: PathLike, inner: str) -> io.FileIO:
+    try:
+        return open_regular(os.path.join(os.fspath(path), inner))
+    except FileNotFoundError:
+        raise DamagedFileError(f"{called(path)} has no {inner}; use another copy.") from None
+
+
+def _listed(folder: str, name: str) -> dict[str, int]:
+    """The size of each file, by its path within; UnsafeFileError for links, and for more than there can be."""
+    found: dict[str, int] = {}
+    count = 0
     for inner, folders, files in os.walk(folder):
         for entry in (*folders, *files):
             whole = os.path.join(inner, entry)
-            mode = os.lstat(whole).st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or len(found) > _MOST_FILES:
-                raise UnsafeFileError(f"{name} holds {entry!r}, which is no file of a SavedModel.")
-            if stat.S_ISREG(mode):
-                found[os.path.relpath(whole, folder).replace(os.sep, "/")] = _digest(whole)
+            told, count = os.lstat(whole), count + 1
+            if not (stat.S_ISREG(told.st_mode) or stat.S_ISDIR(told.st_mode)) or count > _MOST_FILES:
+                raise UnsafeFileError(f"{name} holds {show(entry)}, which is no file of a SavedModel.")
+            if stat.S_ISREG(told.st_mode):
+                found[os.path.relpath(whole, folder).replace(os.sep, "/")] = told.st_size
     return dict(sorted(found.items()))
 
 
-def _digest(path: str) -> str:
-    digest = hashlib.sha256()
+def _digests(folder: str) -> dict[str, str]:
+    """The SHA-256 of each file of a folder that was just written."""
+    return {inner: _digest(os.path.join(folder, inner), None) for inner in _listed(folder, called(folder))}
+
+
+def _digest(path: str, most: int | None) -> str:
+    digest, size = hashlib.sha256(), 0
     with open_regular(path) as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+            size += len(chunk)
+            if most is not None and size > most:
+                raise UnsafeFileError(f"{os.path.basename(path)} grows while it is read.")
     return digest.hexdigest()

@@ -27,8 +27,8 @@ from lstmcore.storage.opening import open_regular, read_all
 if TYPE_CHECKING:
     from lstmcore.models.base import BaseModel
 
-MOST_BYTES = 1 << 30
 _TAIL = 3 * MAX_BYTES
+_MOST_OF_A_NUMBER, _ROOM = 40, 16 << 20
 _NUMBER = re.compile(r"-?0x[01](?:\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}f?")
 # The version that wrote it; and remarks, within the comment at the top, that came with the model from elsewhere.
 _UNTOLD = re.compile(r'"lstmcore":"[^"]{0,40}"|^ \*   note    (?:(?!\*/)[^\\\n])*\n', re.MULTILINE)
@@ -60,18 +60,23 @@ def proved(path: PathLike) -> tuple[BaseModel, str]:
     """The model in a header, and the text that it is written as, which is that of the file."""
     name = os.path.basename(os.fspath(path))
     with open_regular(path) as file:
-        raw = read_all(file, MOST_BYTES)
+        size = os.fstat(file.fileno()).st_size
+        file.seek(max(size - _TAIL, 0))
+        about = _about(read_all(file, _TAIL) or b"", name)
+        with placeholder_weights():
+            model = deserialize(about.get("model"))
+            model.program  # noqa: B018  builds the weights
+        count = sum(array.size for array in model.weights.values())
+        if not 3 * count <= size <= _MOST_OF_A_NUMBER * count + _ROOM:
+            raise UnsafeFileError(f"{name} has {size} bytes; the model that it describes has {count} numbers.")
+        file.seek(0)
+        raw = read_all(file, size)
     if raw is None:
-        raise UnsafeFileError(f"{name} has more than {MOST_BYTES} bytes, which is more than is read.")
-    about = _about(raw, name)
-    with placeholder_weights():
-        model = deserialize(about.get("model"))
-        model.program  # noqa: B018  builds the weights
-    if 3 * sum(array.size for array in model.weights.values()) > len(raw):
-        raise UnsafeFileError(f"{name} has {len(raw)} bytes, too few for the weights of the model that it describes.")
+        raise UnsafeFileError(f"{name} grows while it is read.")
     prefix, streams = about.get("name"), about.get("streaming")
     if not isinstance(prefix, str) or not isinstance(streams, bool):
         raise DamagedFileError(f"{name}: its description lacks the name, or whether it streams.")
+    _check_work(model, name)
     names = weight_names(model, prefix)
     model.replace_weights({key: _array(raw, names[key], *row, name) for key, row in expected(model).items()})
     _check(model, about, name)
@@ -126,6 +131,20 @@ def _number(item: str, called: str, name: str) -> float:
         return float.fromhex(item.rstrip("f") if item.endswith("f") else item)
     except OverflowError:
         raise DamagedFileError(f"{name}: array {called} holds {item[:40]!r}, which is too large.") from None
+
+
+def _check_work(model: BaseModel, name: str) -> None:
+    """UnsafeFileError where the test vectors, which are made anew, would take too long."""
+    program = present(model).program
+    steps = max(vectors.enough(program, 5), vectors.enough(program, 4))
+    shapes = {
+        key: tuple(n or (steps if axis else 1) for axis, n in enumerate(program.values[key].shape))
+        for key in program.inputs
+    }
+    try:
+        vectors.work(program, shapes)
+    except vectors.TooMuch as error:
+        raise UnsafeFileError(f"{name} is too large to be proved: {error}.") from None
 
 
 def _check(model: BaseModel, about: dict[str, Any], name: str) -> None:

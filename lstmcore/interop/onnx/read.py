@@ -23,10 +23,11 @@ from lstmcore.interop.onnx.values import Flow, Known, Length, Open
 from lstmcore.interop.onnx.write import batch_axes, presented
 from lstmcore.interop.presented import Presented, output_names, to_write
 from lstmcore.layers.base import placeholder_weights
-from lstmcore.models import model_from_json
+from lstmcore.models.files import deserialize
 from lstmcore.models.program_model import ProgramModel
 from lstmcore.naming import unique
 from lstmcore.storage.atomic import PathLike
+from lstmcore.storage.description import read_description
 
 if TYPE_CHECKING:
     from lstmcore.models.base import BaseModel
@@ -63,7 +64,7 @@ def _restored(loaded: Loaded) -> tuple[BaseModel, Presented] | None:
     streams = loaded.metadata.get("lstmcore.streaming") == "true"
     with placeholder_weights():
         try:
-            model = model_from_json(loaded.metadata["lstmcore.model"])
+            model = deserialize(read_description(loaded.metadata["lstmcore.model"], loaded.name))
             program, states = to_write(model, streams, None)
         except LstmcoreError:
             return None  # the graph says what the file holds

@@ -244,11 +244,12 @@ def test_what_was_altered_or_is_not_ours_is_refused_before_tensorflow_reads_it(t
         with pytest.raises(ForeignFileError, match="was not written by lstmcore"):
             use(tmp_path / "theirs")
     forged = json.loads((path / "assets.extra/lstmcore.json").read_text())
-    (tmp_path / "theirs/assets.extra").mkdir()
-    forged["files"] = saved_model._digests(str(tmp_path / "theirs"), "")
-    (tmp_path / "theirs/assets.extra/lstmcore.json").write_text(json.dumps(forged))
+    (path / "saved_model.pb").write_bytes((tmp_path / "theirs/saved_model.pb").read_bytes())
+    forged["files"] = saved_model._digests(str(path))
+    del forged["files"]["assets.extra/lstmcore.json"]
+    (path / "assets.extra/lstmcore.json").write_text(json.dumps(forged))
     with pytest.raises(UnsafeFileError, match="ReadFile"):
-        saved_model.verify(tmp_path / "theirs")
+        saved_model.verify(path)
 
 
 def test_weights_go_into_a_given_model_if_they_fit(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Any],
     """Imports a file in a process of its own; see reading.py."""
     folder = tmp_path_factory.mktemp("reader")
     warm = make.archive(folder / "warm.keras")
-    script = Path(__file__).with_name("reading.py")
+    script = Path(__file__).parents[1] / "interop" / "reading.py"
     process = subprocess.Popen(
         [sys.executable, str(script), str(warm)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder
     )
@@ -647,7 +647,7 @@ def test_cut_short_anywhere(kind: str, reader: Callable[[Any], dict[str, Any]], 
 
 @pytest.mark.parametrize("kind", ["m.keras", "m.h5", "m.json"])
 def test_bits_turned_over(kind: str, reader: Callable[[Any], dict[str, Any]], tmp_path: Path) -> None:
-    """``python tests/interop/fuzz_keras.py 10000`` goes on from here."""
+    """`fuzz.py` goes on from here."""
     jobs = {
         "m.keras": lambda: {"path": str(make.archive(tmp_path / kind))},
         "m.h5": lambda: {"path": str(whole(tmp_path, lambda file: None))},

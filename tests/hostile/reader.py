@@ -1,0 +1,68 @@
+"""The process that reads hostile files, and what must be true of its answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import samples
+
+SCRIPT = Path(__file__).parents[1] / "interop" / "reading.py"
+SECONDS, MEBIBYTES = 1.0, 64.0
+
+
+class Reader:
+    """``reading.py``, asked for one file after another; its folder is empty, and stays so."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        self._process, self.folder = process, folder
+
+    def __call__(self, job: Any) -> dict[str, Any]:
+        job = job if isinstance(job, dict) else {"path": str(job)}
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+
+@contextmanager
+def reading(folder: Path, formats: Sequence[str] = tuple(samples.FORMATS)) -> Iterator[Reader]:
+    """A reader that has read a sound file of each of these formats."""
+    warm, empty = folder / "warm", folder / "empty"
+    empty.mkdir()
+    warm.mkdir()
+    jobs = [samples.FORMATS["keras"](_made(warm / "first"))]
+    jobs += [samples.FORMATS[name](_made(warm / name)) for name in formats]
+    command = [sys.executable, "-W", "ignore", str(SCRIPT), jobs[0]["path"], *map(json.dumps, jobs[1:])]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": None}
+    process = subprocess.Popen(command, text=True, cwd=empty, **pipes)
+    try:
+        yield Reader(process, empty)
+        assert not list(empty.iterdir())
+    finally:
+        assert process.stdin and process.stdout
+        process.stdin.close()
+        process.wait(timeout=60)
+        process.stdout.close()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def harmless(answer: dict[str, Any]) -> None:
+    """Refused by one clear error or read; nothing else done, nothing else touched, soon, in little memory."""
+    assert answer["result"] in ("refused", "model", "flipped"), answer
+    assert not answer["done"], answer
+    assert not answer.get("odd"), answer
+    if answer["result"] == "refused":
+        assert answer["told"] and len(answer["told"]) < 4000, answer
+    if answer["result"] != "flipped":
+        assert answer["seconds"] < SECONDS and answer["rise"] < MEBIBYTES, answer
