@@ -17,6 +17,7 @@ from lstmcore.errors import DamagedFileError, ForeignFileError, LstmcoreError, U
 from lstmcore.interop import vectors
 from lstmcore.interop.c.files import text
 from lstmcore.interop.c.header import BEGIN, END, weight_names
+from lstmcore.interop.presented import present
 from lstmcore.interop.specs import specified
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models.files import deserialize, expected
