@@ -131,3 +131,11 @@ def near(name: object, known: Iterable[str]) -> str:
     close = close or [folded[c] for c in difflib.get_close_matches(str(name).lower(), folded, n=3, cutoff=0.6)]
     hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
     return f"{hint} Known: {', '.join(names) or 'none'}."
+
+
+def shortened(text: str) -> str:
+    """A message that a file has a part in, cut to a length that can be shown."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ..."
+
+
+_LONGEST = 3600

@@ -19,9 +19,6 @@ from lstmcore.errors import SpecError
 from lstmcore.ops import OPTIONS, Kind, Op, Option, Shape, Tensor
 from lstmcore.ops.base import may_equal
 
-MAX_NODES = 4096
-"""The most nodes of a program; a model that calls another twice, and that another, would double them each time."""
-
 
 @dataclass(frozen=True)
 class Value(Tensor):
@@ -218,6 +215,7 @@ class Builder:
         self.nodes: list[Node] = []
         self.weights: dict[str, tuple[int, ...]] = {}
         self.carries: dict[str, Carry] = {}
+        self.calls = 0  # of layers in graphs, which nested models multiply
         self._tried: dict[tuple[int, str], int] = {}
         self.limits: dict[str, int] = {}
         self.apart: tuple[Value, ...] = ()
@@ -415,8 +413,6 @@ class Builder:
                 raise SpecError(f"weight {path!r} is used with shapes {self.weights[path]} and {shapes[port]}")
         if isinstance(node.op, ops.Embed):
             self._limit(node.inputs[0], node.op.size)
-        if len(self.nodes) == MAX_NODES:
-            raise SpecError(f"a program of more than {MAX_NODES} nodes; nested models that are called often make many")
         self.nodes.append(node)
         self._names.add(node.name)
         for name, tensor in zip(node.outputs, outputs, strict=True):

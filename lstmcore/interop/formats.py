@@ -21,6 +21,7 @@ from lstmcore.errors import (
     SpecError,
     UnsupportedFileError,
     near,
+    shortened,
 )
 from lstmcore.hookspecs import Format, Judge
 from lstmcore.storage.atomic import PathLike
@@ -151,10 +152,12 @@ def import_model(
     reader = _taking(row, function(row.reads), options)
     try:
         model: BaseModel = reader(path, weights, spec, **options)
-    except FileError:
+    except FileError as error:
+        if shortened(str(error)) != str(error):
+            raise type(error)(shortened(str(error))) from None
         raise
     except LstmcoreError as error:
-        raise UnsupportedFileError(f"{name}: {error}") from None
+        raise UnsupportedFileError(shortened(f"{name}: {error}")) from None
     return model
 
 

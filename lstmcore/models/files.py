@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lstmcore import configs, initializers
-from lstmcore.errors import ForeignFileError, SpecError, UnsupportedFileError
+from lstmcore.errors import ForeignFileError, SpecError, UnsupportedFileError, shortened
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.layers.module import Module
 from lstmcore.layers.serialization import DERIVED
@@ -99,7 +99,7 @@ def load_model(path: PathLike) -> BaseModel:
             model = deserialize(read_description(file.model, f"{file.header.name}, its model"))
             model.program  # noqa: B018  builds the weights
         except SpecError as error:
-            raise UnsupportedFileError(f"{file.header.name}: {error}") from None
+            raise UnsupportedFileError(shortened(f"{file.header.name}: {error}")) from None
         _take(model, file)
     return model
 

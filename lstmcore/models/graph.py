@@ -14,6 +14,9 @@ from lstmcore.naming import snake, unique
 from lstmcore.ops import Kind
 from lstmcore.program import Builder, Value
 
+MAX_CALLS = 2048
+"""The most calls of layers in a program; models that call one another twice would double them each time."""
+
 
 class Graph:
     """The calls that lead from ``inputs`` to ``outputs`` (structures of symbolic tensors), in an order to run them.
@@ -159,6 +162,9 @@ class Graph:
             if isinstance(call.module, InputLayer) or all(output in given for output in call.outputs):
                 continue
             name = self.names[call.module]
+            build.calls += 1
+            if build.calls > MAX_CALLS:
+                raise SpecError(f"{self.owner}: its layers are called more than {MAX_CALLS} times")
             try:
                 with build.scope(name):
                     outputs, masks = lower_call(call.module, build, call.arguments, value, mask)

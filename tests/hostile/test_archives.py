@@ -38,6 +38,11 @@ def packed(data: bytes, grow: int, which: Callable[[list[str]], str]) -> bytes:
     return made.getvalue()
 
 
+def numbers(names: list[str]) -> str:
+    """A member that holds weights."""
+    return next((name for name in names if name.endswith(("data/0", ".h5"))), names[-1])
+
+
 def _info(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name)
     info.compress_type = zipfile.ZIP_DEFLATED
@@ -102,7 +107,7 @@ def zip64(data: bytes) -> bytes:
 
 ATTACKS: dict[str, Attack] = {
     "1 first member a bomb": lambda data: packed(data, 300 << 20, lambda names: names[0]),
-    "2 largest member a bomb": lambda data: packed(data, 300 << 20, lambda names: names[-1]),
+    "2 largest member a bomb": lambda data: packed(data, 300 << 20, numbers),
     "2 every member a bomb": lambda data: packed(packed(data, 40 << 20, min), 40 << 20, max),
     "3 an archive within": within,
     "4 a size": put(CENTRAL, 24, struct.pack("<L", 77)),
