@@ -176,6 +176,7 @@ def array(loaded: Loaded, tensor: Any, numbers: memoryview | None = None) -> Arr
     if any(n < 0 for n in shape) or len(shape) > 32:
         raise DamagedFileError(f"{where} has the shape {shape[:32]}")
     count = math.prod(shape)
+    data: bytes | memoryview
     if tensor.data_location == 1:
         data = _external(loaded, tensor, count * dtype.itemsize, where)
     elif numbers is not None or tensor.HasField("raw_data"):
