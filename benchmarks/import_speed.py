@@ -7,7 +7,7 @@ of nearly that size, ``stack`` LSTMs whose weights have 64 MiB each and another 
 
 The time is that of the processor, then the clock's: the file is in the machine's cache, and other processes may run.
 Memory is what the process came to above what it had after reading a small file in the same way. The last column is how
-long ``lstmcore inspect`` takes, by the clock, with the start of Python.
+long ``lstmcore inspect --no-values`` takes, by the clock, with the start of Python.
 """
 
 from __future__ import annotations
@@ -154,11 +154,13 @@ def measure(row: Row, small: Path, large: Path, rounds: int) -> list[tuple[float
 
 
 def inspected(path: Path) -> float:
-    """How long ``lstmcore inspect`` takes: the median of three."""
+    """How long ``lstmcore inspect --no-values`` takes: the median of three."""
     taken = []
     for _ in range(3):
         begun = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "lstmcore", "inspect", str(path)], check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "lstmcore", "inspect", "--no-values", str(path)], check=True, capture_output=True
+        )
         taken.append(time.perf_counter() - begun)
     return statistics.median(taken)
 

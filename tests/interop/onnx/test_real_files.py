@@ -36,7 +36,7 @@ def test_a_file_computes_what_it_does_elsewhere(path: Path, tmp_path: Path) -> N
 
 
 def test_one_that_was_read_is_written_again(tmp_path: Path) -> None:
-    """Its data then have the batch first: an axis of one call here, where the file had none."""
+    """Its data keep their shapes, without a batch."""
     model = read(DATA / "onnx2tf__LSTM_1layer_fixed.onnx")
     write(model, tmp_path / "m.onnx")
     assert verify(tmp_path / "m.onnx").ok
