@@ -531,6 +531,12 @@ def test_inspect_shows_the_gru_bias_row_by_row(tmp_path: Path, reset_after: bool
     assert all(gate["shape"] == [2] for gate in gates)
 
 
+def test_inspect_reads_the_numbers_of_large_files_when_asked(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lstmcore.cli.inspect.SMALL", (files / "m.safetensors").stat().st_size - 1)
+    assert all("mean" not in row for row in rows_of(files / "m.safetensors").values())
+    assert all("mean" in row for row in rows_of(files / "m.safetensors", "--values").values())
+
+
 def test_inspect_counts_what_is_not_finite(files: Path, model: Sequential) -> None:
     text = lstmcore("inspect", files / "m.safetensors").stdout
     assert "nan" not in text

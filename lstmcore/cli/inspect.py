@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lstmcore.cli.failures import CommandFailed
-from lstmcore.cli.foreign import inspect_foreign
+from lstmcore.cli.foreign import SMALL, inspect_foreign
 from lstmcore.cli.modelfile import described
 from lstmcore.cli.options import json_option, model_file
 from lstmcore.cli.output import printable, say, show_json
@@ -32,7 +32,7 @@ def inspect(file: Path, values: bool | None, as_json: bool) -> None:
     """List the weights in FILE: name, shape, dtype, min, mean, max; gate by gate for recurrent layers.
 
     FILE may be of any format that is read: its headers say who wrote it, which layers and which arrays it has. The
-    numbers of files of other programs are read where these have at most 32 MB, or with --values.
+    numbers are read where the file has at most 32 MB, or with --values.
 
     The gates are those of the op: i f c o for LSTM, z r h for GRU. NaN and infinities are counted, and
     left out of min, mean and max. The exit status is 1 if the file is damaged, or its description and its
@@ -49,7 +49,8 @@ def inspect(file: Path, values: bool | None, as_json: bool) -> None:
         return
     with WeightFile.open(file) as opened:
         header = opened.header
-        arrays = None if values is False else opened.read()
+        wanted = values if values is not None else header.size <= SMALL
+        arrays = opened.read() if wanted else None
     model, fault = _model(header)
     weights = [_weight(name, header, model, arrays) for name in _in_order(header, model)]
     facts = {**_about(header, model), "weights": weights}
