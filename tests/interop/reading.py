@@ -33,6 +33,7 @@ import samples
 import lstmcore as lc
 import lstmcore.interop.keras.files
 from lstmcore.errors import FileError
+from lstmcore.models import model_from_json
 
 AMONG = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect", "pickle.find_class")
 AMONG += (
@@ -99,7 +100,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
 def take(job: dict[str, Any]) -> Any:
     with open(job["spec"]) as file:
-        model = lc.model_from_json(file.read())
+        model = model_from_json(file.read())
     model.load_weights(job["path"])
     return model
 

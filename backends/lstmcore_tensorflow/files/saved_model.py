@@ -235,6 +235,7 @@ def _about(path: PathLike) -> dict[str, Any]:
         raise ForeignFileError(
             f"{name} was not written by lstmcore: it has no {ABOUT}. Give the file it was made from."
         )
+    _listed(os.fspath(path), name)  # no links
     about = read_description(_text(path, ABOUT), f"{name}, {ABOUT}")
     if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("version") != VERSION:
         raise DamagedFileError(f"{name}: its {ABOUT} is not of format {FORMAT}, version {VERSION}.")
