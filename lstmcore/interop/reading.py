@@ -61,17 +61,16 @@ def format_of(path: PathLike) -> str:
     return formats.row_of(path).name
 
 
-def read_back(file: File, model: BaseModel) -> BaseModel | None:
-    """The model in a file that ``model`` was written to; None where files of this format are not read.
-
-    A file of weights alone is read into a copy of the model, whose own weights are gone.
+def read_back(file: File, model: BaseModel) -> tuple[BaseModel | None, bool]:
+    """The model in a file that ``model`` was written to, None where files of this format are not read; and whether
+    the file holds weights alone: then it was read into a copy of the model, whose own weights are gone.
     """
     if not formats.row_of(file.path, file.format).reads:
-        return None
+        return None, False
     try:
-        return formats.import_model(file.path, format=file.format)
+        return formats.import_model(file.path, format=file.format), False
     except WeightsAloneError:
         pass
     blank = copy.deepcopy(model)
     blank.replace_weights({path: np.zeros_like(array) for path, array in blank.every_path().items()})
-    return formats.import_model(file.path, format=file.format, spec=blank)
+    return formats.import_model(file.path, format=file.format, spec=blank), True

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import lstmcore
 from lstmcore.interop import vectors
-from lstmcore.interop.keras.describe import described
+from lstmcore.interop.keras.describe import check_layers, described
 from lstmcore.interop.keras.keras_2 import VERSION as VERSION_2
 from lstmcore.interop.keras.keras_2 import described_2
 from lstmcore.interop.keras.listed import lists
@@ -110,6 +110,7 @@ def _listed(model: BaseModel, texts: Mapping[str, str | list[str]]) -> Iterator[
 
 def write_weights(model: BaseModel, path: PathLike) -> None:
     """Writes the weights alone, for ``model.load_weights`` of Keras 3."""
+    check_layers(model)
     with replacing(path) as file:
         write_hdf5(file, _nested(model, False))
 

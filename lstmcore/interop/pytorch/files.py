@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstmcore import axes
 from lstmcore.errors import ExportError, FileError, UnsupportedFileError, WeightsAloneError, WeightsMismatchError
 from lstmcore.interop import vectors
 from lstmcore.interop.listing import Listed, Listing
@@ -122,15 +123,20 @@ def written(model: BaseModel, state: State) -> tuple[Entry, ...]:
 
 def take(model: BaseModel, entries: Sequence[Entry], state: State) -> None:
     """Gives the model the weights of a state_dict with just these entries; as `fill`."""
-    held = [entry.key for entry in entries if entry.path]
-    _check_floats(state, held)
-    unread = {entry.key: np.broadcast_to(np.float32(0), entry.shape) for entry in entries if not entry.path}
-    read = {key: state.read(key) for key in held}
-    wide = "float64" if any(array.dtype == "float64" for array in read.values()) else "float32"
-    arrays = from_state(entries, {**unread, **read}, wide)
+    _check_floats(state, [entry.key for entry in entries if entry.path])
     places = {path: (owner, weight) for path, owner, weight in model.owners()}
-    given = ((*places[path], path, array) for path, array in arrays.items())
-    _give(((o, w, path, _array(o.own_weights[w], array, path, state.name)) for o, w, path, array in given), state.name)
+    own: dict[str, list[Entry]] = {}
+    for entry in entries:
+        own.setdefault(entry.path, []).append(entry)
+
+    def given(path: str) -> tuple[Module, str, str, Array]:
+        owner, weight = places[path]
+        read = {entry.key: state.read(entry.key) for entry in own[path]}
+        wide = np.result_type(*(array.dtype for array in read.values()))
+        array = from_state(own[path], read, wide.name)[path]
+        return owner, weight, path, _array(owner.own_weights[weight], array, path, state.name)
+
+    _give((given(path) for path in own if path), state.name)
 
 
 def fill(model: Module, state: State, found: Match) -> None:
@@ -195,7 +201,7 @@ def _turned(rule: Fill, state: State, name: str, path: str) -> Array:
 def _array(target: Array, array: Array, path: str, name: str) -> Array:
     if array.shape != target.shape:
         raise FileError(f"{name}: {path} has shape {array.shape} where {target.shape} is wanted.")
-    cast = np.ascontiguousarray(_cast(array, target.dtype, path, name))
+    cast = axes.contiguous(_cast(array, target.dtype, path, name))
     return cast if cast.flags.writeable else cast.copy()
 
 
