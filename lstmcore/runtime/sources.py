@@ -174,8 +174,7 @@ def ahead(items: Iterator[Batch]) -> Iterator[Batch]:
 def together(items: Iterator[Batch]) -> Iterator[Batch]:
     """The same items, made several in a row: between the steps of training each would find cold caches."""
     while first := next(items, None):
-        yield first
-        yield from list(islice(items, min(TOGETHER, BYTES // max(first.bytes, 1))))
+        yield from [first, *islice(items, min(TOGETHER, BYTES // max(first.bytes, 1)))]
 
 
 class Feed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,6 +37,24 @@ class Prepared(NamedTuple):
     number: int
     stream: Stream
     ready: Ready
+
+
+class _Fetched(Mapping[str, Array]):
+    """Tensors by name, as arrays once they are asked for: predictions are of use to metrics alone."""
+
+    def __init__(self, tensors: Mapping[str, Any], backend: Backend) -> None:
+        self._tensors = tensors
+        self._backend = backend
+
+    def __getitem__(self, name: str) -> Array:
+        array: Array = self._backend.numpy(self._tensors[name])
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 class Trainer:
@@ -107,13 +125,13 @@ class Trainer:
         numbers = [*self.optimizer.scalars(number).values()]
         return Ready(given, numbers, self._packed(numbers), next(iter(values.values())).shape[0])
 
-    def step(self, ready: Ready, carries: Mapping[str, Any], number: int) -> tuple[dict[str, Array], dict[str, Any]]:
+    def step(self, ready: Ready, carries: Mapping[str, Any], number: int) -> tuple[Mapping[str, Array], dict[str, Any]]:
         """Step ``number``: the objective's outputs by name, and the carries after. Carries not given start at zero."""
         values = self.entering(ready, carries)
         numbers = [*self.optimizer.scalars(number).values()]
         packed = ready.packed if numbers == ready.numbers else self._packed(numbers)
         outputs, after, self.weights, self.slots = self._step(self.weights, self.slots, {"all": packed}, values)
-        return {name: self.backend.numpy(tensor) for name, tensor in outputs.items()}, after
+        return _Fetched(outputs, self.backend), after
 
     def entering(self, ready: Ready, carries: Mapping[str, Any]) -> dict[str, Any]:
         """All values that a step starts from."""
