@@ -16,7 +16,7 @@ import click
 from lstmcore.cli.arrays import read_inputs
 from lstmcore.cli.failures import CalledWrongly, CommandFailed
 from lstmcore.cli.modelfile import naming
-from lstmcore.cli.options import json_option, key_option, settings
+from lstmcore.cli.options import MODEL_PATH, PATH, json_option, key_option, settings
 from lstmcore.cli.output import printable, say, show_json
 from lstmcore.cli.quiet import quiet_engines
 from lstmcore.errors import FileError
@@ -25,23 +25,20 @@ if TYPE_CHECKING:
     from lstmcore.interop.proof import Proof
     from lstmcore.models.base import BaseModel
 
-ANY_PATH = click.Path(exists=True, readable=True, path_type=Path)
-FILE_PATH = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
-
 
 @click.command()
-@click.argument("source", metavar="IN", type=ANY_PATH)
+@click.argument("source", metavar="IN", type=MODEL_PATH)
 @click.argument("out", metavar="OUT", type=click.Path())
-@click.option("--weights", type=ANY_PATH, help="The file with the weights, where IN holds the architecture alone.")
-@click.option("--spec", type=FILE_PATH, help="Where IN holds weights alone: the model, its JSON or any model file.")
-@click.option("--map", "names", type=FILE_PATH, help="A JSON file that says which array of IN is which weight.")
+@click.option("--weights", type=MODEL_PATH, help="The file with the weights, where IN holds the architecture alone.")
+@click.option("--spec", type=PATH, help="Where IN holds weights alone: the model, its JSON or any model file.")
+@click.option("--map", "names", type=PATH, help="A JSON file that says which array of IN is which weight.")
 @click.option("--from", "from_format", help="The format of IN, where its content and name do not tell.")
 @click.option("--to", "to_format", help="The format of OUT, where its name does not tell.")
 @click.option("--streaming", is_flag=True, help="One step at a time: the whole past is in states, inputs and outputs.")
 @click.option("-o", "--option", "to_options", multiple=True, metavar="KEY=VALUE", help="An option of OUT's format.")
 @click.option("-i", "--in-option", "from_options", multiple=True, metavar="KEY=VALUE", help="One of IN's format.")
 @click.option("--no-verify", is_flag=True, help="Write OUT without the proof.")
-@click.option("--input", "input_path", type=FILE_PATH, help="Prove with this .npy or .npz file.")
+@click.option("--input", "input_path", type=PATH, help="Prove with this .npy or .npz file.")
 @key_option
 @json_option
 @click.pass_context

@@ -20,7 +20,8 @@ SMALL = 32 << 20
 def inspect_foreign(file: Path, values: bool | None, as_json: bool) -> None:
     """Prints what is in a file of another program. CommandFailed, after the rest, where its model cannot be used."""
     row = formats.row_of(file)
-    size = os.path.getsize(file)
+    parts = [part for part in file.rglob("*") if part.is_file()] if file.is_dir() else [file]
+    size = sum(os.path.getsize(part) for part in parts)
     listing = None if row.lists is None else formats.function(row.lists)(file)
     facts: dict[str, Any] = {"file": file.name, "format": row.name, "bytes": size}
     facts |= {} if listing is None else _listed(listing)

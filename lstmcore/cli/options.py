@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 PATH = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+MODEL_PATH = click.Path(exists=True, readable=True, path_type=Path)  # some models are folders
 
 
 class BackendName(click.ParamType[str]):
@@ -35,7 +36,7 @@ class BackendName(click.ParamType[str]):
         return [CompletionItem(name) for name in plugins.names() if name.startswith(incomplete)]
 
 
-model_file = click.argument("file", type=PATH)
+model_file = click.argument("file", type=MODEL_PATH)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print data as JSON.")
 
