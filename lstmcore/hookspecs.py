@@ -48,7 +48,7 @@ class Format:
     name      what `import_model` and `export_model` call it
     suffixes  of its files, with the dot; "/" is that of a directory
     kinds     what `storage.magic` calls its content: a file is told by them first, and by its suffix where its
-              content could be several
+              content could be several. For directories, files of which such a one holds any
     reads     ``reads(path, weights, spec, **options)`` gives the model
     writes    ``writes(model, path, **options)`` makes the file
     lists     ``lists(path)`` gives what is in the file, from its headers alone: an `interop.listing.Listing`

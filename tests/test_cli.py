@@ -329,7 +329,7 @@ def test_summary_refuses_what_is_no_model(files: Path) -> None:
     refused(lstmcore("summary", files / "latin.json"), 1, "latin.json")
     refused(lstmcore("summary", files / "x.npy"), 1, "x.npy", "NumPy .npy file")
     refused(lstmcore("summary", files / "absent.json"), 2, "absent.json")
-    refused(lstmcore("summary", files), 1, "assets.extra")
+    refused(lstmcore("summary", files), 1, "directory")
 
 
 # predict

@@ -15,6 +15,7 @@ def lstmcore_formats() -> Sequence[Format]:
         Format(
             "saved_model",
             ("/",),
+            ("saved_model.pb", "assets.extra"),
             reads="lstmcore_tensorflow.files.saved_model:read",
             writes="lstmcore_tensorflow.files.saved_model:write",
         ),

@@ -243,8 +243,10 @@ def _row(path: PathLike, name: str, format: str | None) -> Format:
         if format not in named:
             raise UnsupportedFileError(f"no format is called {format!r}.{near(format, named)}")
         return named[format]
-    if os.path.isdir(path) and (folders := [row for row in known if "/" in row.suffixes]):
-        return folders[0]
+    folders = [row for row in known if "/" in row.suffixes and os.path.isdir(path)]
+    for row in folders:
+        if any(os.path.lexists(os.path.join(path, kind)) for kind in row.kinds):
+            return row
     with open_regular(path) as file:
         head = file.read(HEAD) or b""
         if not head:

@@ -89,7 +89,7 @@ def test_every_candidate_kernel_agrees_not_only_the_one_chosen(
     model.set_weights([RNG.normal(0, 0.6, w.shape) for w in model.get_weights()])
     ids = np.array([[0, 3, 0, 0, 8, 1, 0], [5, 6, 7, 1, 2, 2, 4], [0, 0, 0, 0, 0, 0, 0]])
     exact, _ = model.session("numpy", "float64").run({"input_layer": ids.astype("int32")})
-    facts = Facts((), masked, dtype, "cpu")
+    facts = Facts((ops.Tensor((None, 7, 3)),), masked, dtype, "cpu")
     candidates = [kernel for kernel in backend.kernels[op] if kernel.when(op(4, use_bias=bias), facts)]
     assert len(candidates) == (2 if name == "torch" else 1)
     for kernel in candidates:
