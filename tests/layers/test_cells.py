@@ -326,7 +326,7 @@ if sys.argv[1] != "-": __import__(sys.argv[1])
 try:
     model = lc.load_model(sys.argv[2])
     print(repr(model.predict(np.ones((1, 3, 4), "float32")).ravel().tolist()))
-except lc.errors.SpecError as error:
+except lc.errors.FileError as error:
     print("refused:", error)
 """
 

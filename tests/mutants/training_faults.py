@@ -428,12 +428,12 @@ def forgetting(right: Any, self: Any, maths: Any, weights: Any, gradients: Any, 
     return right(self, maths, weights, gradients, empty, x)
 
 
-def last_batch_dropped(right: Any, self: Any, number: int, skip: int, limit: int | None) -> Any:
-    return (batch for batch in right(self, number, skip, limit) if batch.size == self.size)
+def last_batch_dropped(right: Any, self: Any, number: int, skip: int, limit: int | None, make: Any = None) -> Any:
+    return (batch for batch in right(self, number, skip, limit, make) if batch.size == self.size)
 
 
-def first_order(right: Any, self: Any, number: int, skip: int, limit: int | None) -> Any:
-    return right(self, 0, skip, limit)
+def first_order(right: Any, self: Any, number: int, skip: int, limit: int | None, make: Any = None) -> Any:
+    return right(self, 0, skip, limit, make)
 
 
 def always_four(right: Any, self: Any, goal: Any, made: Any, batch: Any) -> None:
