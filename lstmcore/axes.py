@@ -69,10 +69,15 @@ def contiguous(array: Array) -> Array:
     if array.ndim != 2 or array.flags.c_contiguous:
         return np.ascontiguousarray(array)
     made = np.empty(array.shape, array.dtype)
+    copy_columns(array, made)
+    return made
+
+
+def copy_columns(array: Array, target: Array) -> None:
+    """Writes a matrix that lies transposed in memory into another, a few columns at a time; see `contiguous`."""
     step = max(_LINE // array.itemsize, 1)
     for start in range(0, array.shape[1], step):
-        made[:, start : start + step] = array[:, start : start + step]
-    return made
+        target[:, start : start + step] = array[:, start : start + step]
 
 
 def relayout(

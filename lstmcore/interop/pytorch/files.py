@@ -183,8 +183,7 @@ def _turned(rule: Fill, state: State, name: str, path: str) -> Array:
     """A matrix of theirs, transposed and its gates sorted while it is read, so that it is in memory once."""
     target = rule.owner.own_weights[rule.weight]
     made = np.empty(target.shape, target.dtype)
-    rows = made.T
-    units = len(rows) // len(rule.gates)
+    units = made.shape[1] // len(rule.gates)
     places = {theirs: ours * units for ours, theirs in enumerate(rule.gates)}
     at = 0
     for block in state.blocks(name):
@@ -193,7 +192,7 @@ def _turned(rule: Fill, state: State, name: str, path: str) -> Array:
             gate, within = divmod(at, units)
             piece = cast[: units - within]
             start = places[gate] + within
-            rows[start : start + len(piece)] = piece
+            axes.copy_columns(piece.T, made[:, start : start + len(piece)])
             cast, at = cast[len(piece) :], at + len(piece)
     return made
 
