@@ -183,7 +183,7 @@ def _turned(rule: Fill, state: State, name: str, path: str) -> Array:
     """A matrix of theirs, transposed and its gates sorted while it is read, so that it is in memory once."""
     target = rule.owner.own_weights[rule.weight]
     made = np.empty(target.shape, target.dtype)
-    units = made.shape[1] // len(rule.gates)
+    units = len(made.T) // len(rule.gates)
     places = {theirs: ours * units for ours, theirs in enumerate(rule.gates)}
     at = 0
     for block in state.blocks(name):
