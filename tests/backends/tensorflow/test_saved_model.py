@@ -281,3 +281,22 @@ def test_a_sample_of_the_conformance_suite(case: Any, tmp_path: Path) -> None:
     found, _ = saved_model.run(tmp_path / "m", given)
     for y, reference in zip(found, it.run(plugins.get(plugins.reference()), "float64").outputs, strict=True):
         assert scale_error(y, reference, case.dtype) <= 16
+
+
+def test_a_graph_that_would_use_files_when_it_runs_is_refused(tmp_path: Path) -> None:
+    from lstmcore_tensorflow.files import graphs
+
+    lc.export_model(Sequential([Input((None, 3)), LSTM(4)]), f"{tmp_path}/m/", format="saved_model")
+    path = tmp_path / "m" / "saved_model.pb"
+    graphs.check(str(path), "m")
+    graph = graphs.parsed(str(path), "m")
+    functions = graph.meta_graphs[0].graph_def.library.function
+    harmless = [function for function in functions if not {node.op for node in function.node_def} & graphs.FILES]
+    assert harmless and len(harmless) < len(functions)  # the others save and restore
+    (called,) = [
+        function for function in harmless if "inference" in function.signature.name and "while" in str(function)
+    ][:1]
+    called.node_def.add(name="reads", op="RestoreV2")
+    path.write_bytes(graph.SerializeToString())
+    with pytest.raises(UnsafeFileError, match="would use files, by the op 'RestoreV2'"):
+        graphs.check(str(path), "m")
