@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lstmcore.errors import ExportError
 from lstmcore.layers.options import POSITIVE, checked
@@ -38,6 +38,12 @@ class Presented:
         """What each value that leaves is called; a state that is an output too goes by the output's name."""
         states = {carry.after: self.carries[carry.name][1] for carry in self.program.carries if self.has(carry.name)}
         return {**states, **dict(zip(self.program.outputs, self.outputs, strict=True))}
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """What a file says of them: inputs and outputs in order, states by the name of each; JSON values."""
+        states = {name: list(pair) for name, pair in self.carries.items()}
+        return {"inputs": list(self.inputs), "outputs": list(self.outputs), "states": states}
 
     def has(self, state: str) -> bool:
         """Whether that state enters and leaves."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lstmcore.errors import UnsafeFileError, UnsupportedFileError
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models.files import deserialize
+from lstmcore.storage.atomic import PathLike
 from lstmcore.storage.container import show
 from lstmcore.storage.description import MAX_BYTES, read_description
 from lstmcore.storage.opening import open_regular, read_all
@@ -31,9 +32,14 @@ def specified(spec: Any) -> BaseModel:
     description = described(spec)
     if not (isinstance(description, Mapping) and "module" in description):  # not ours, which is Keras 3's
         return built(description, None, "spec").model
+    return unfilled(description)
+
+
+def unfilled(description: Any) -> BaseModel:
+    """The model that our own description says, its weights still without memory."""
     with placeholder_weights():
         model = deserialize(description)
-        model.program  # noqa: B018
+        model.program  # noqa: B018  builds the weights
     return model
 
 
@@ -45,8 +51,13 @@ def described(spec: Any) -> Any:
         return read_description(spec, "spec")
     if not isinstance(spec, (str, os.PathLike)):
         raise UnsupportedFileError(f"spec is {show(spec)}; expected a model, its JSON, or the path of that.")
-    name = os.path.basename(os.fspath(spec))
-    with open_regular(spec) as file:
+    return json_in(spec)
+
+
+def json_in(path: PathLike) -> Any:
+    """What a file of JSON says, its size bounded."""
+    name = os.path.basename(os.fspath(path))
+    with open_regular(path) as file:
         raw = read_all(file, MAX_BYTES)
     if raw is None:
         raise UnsafeFileError(f"{name} has more than {MAX_BYTES} bytes of JSON, which is more than is read.")

@@ -33,11 +33,10 @@ from lstmcore.errors import (
 )
 from lstmcore.interop import vectors
 from lstmcore.interop.presented import present
-from lstmcore.interop.specs import specified
+from lstmcore.interop.specs import specified, unfilled
 from lstmcore.interop.vectors import Verification
-from lstmcore.layers.base import placeholder_weights
 from lstmcore.layers.options import FLAG, checked
-from lstmcore.models.files import deserialize, expected, unbuilt_description
+from lstmcore.models.files import expected, unbuilt_description
 from lstmcore.storage.atomic import PathLike
 from lstmcore.storage.container import show
 from lstmcore.storage.description import MAX_BYTES, read_description
@@ -82,9 +81,7 @@ def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_si
         "version": VERSION,
         "lstmcore": lstmcore.__version__,
         "streaming": streams,
-        "inputs": list(shown.inputs),
-        "outputs": list(shown.outputs),
-        "states": {name: list(pair) for name, pair in shown.carries.items()},
+        **shown.names,
         "vectors": json.loads(vectors.make(shown, model.every_path())),
     }
     with replacing_folder(path, _foreign) as folder, tf.device("/cpu:0"):
@@ -120,9 +117,7 @@ def read(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
     _check_others(path, about, name)
     raw = _text(path, MODEL, about)
     if spec is None:
-        with placeholder_weights():
-            model = deserialize(read_description(raw, f"{name}, {MODEL}"))
-            model.program  # noqa: B018  builds the weights
+        model = unfilled(read_description(raw, f"{name}, {MODEL}"))
     else:
         model = specified(spec)
     model.replace_weights(_variables(path, model, about, name))

@@ -76,9 +76,7 @@ def write(
         "version": VERSION,
         "lstmcore": lstmcore.__version__,
         "streaming": streams,
-        "inputs": list(shown.inputs),
-        "outputs": list(shown.outputs),
-        "states": {name: list(pair) for name, pair in shown.carries.items()},
+        **shown.names,
         "vectors": json.loads(vectors.make(shown, model.every_path(), batch, count)),
     }
     data = _converted(model, shown, batch, count, selected)

@@ -18,7 +18,7 @@ from lstmcore.interop.keras.masks import check_masks
 from lstmcore.interop.keras.nested import nested
 from lstmcore.interop.keras.time_major import Axes, batch_axes, turned, with_time_first
 from lstmcore.interop.keras.write import VECTORS
-from lstmcore.interop.specs import described
+from lstmcore.interop.specs import described, json_in
 from lstmcore.layers.base import placeholder_weights
 from lstmcore.models.base import BaseModel
 from lstmcore.models.files import deserialize
@@ -27,7 +27,7 @@ from lstmcore.storage.atomic import PathLike
 from lstmcore.storage.description import MAX_BYTES, read_description
 from lstmcore.storage.hdf5 import Hdf5File
 from lstmcore.storage.magic import HEAD, kind_of
-from lstmcore.storage.opening import Window, open_regular, read_all
+from lstmcore.storage.opening import Window, open_regular
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _MOST_PACKED = 1100  # gzip makes at most 1,032 bytes of one
@@ -64,7 +64,7 @@ def read_json(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
         )
     if spec is not None:
         raise UnsupportedFileError(f"{name} describes a model itself; leave spec out.")
-    return _weights_file(weights, _json(path)).model
+    return _weights_file(weights, json_in(path)).model
 
 
 def read_hdf5(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
@@ -151,16 +151,6 @@ def _version(file: Hdf5File, root: str) -> str | None:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _json(path: PathLike) -> Any:
-    """What a JSON file says."""
-    name = os.path.basename(os.fspath(path))
-    with open_regular(path) as file:
-        raw = read_all(file, MAX_BYTES)
-    if raw is None:
-        raise UnsafeFileError(f"{name} has more than {MAX_BYTES} bytes of JSON, which is more than is read.")
-    return read_description(raw, name)
 
 
 def _specified(spec: Any, file: Hdf5File) -> Built:

@@ -28,9 +28,8 @@ from lstmcore.errors import (
 from lstmcore.interop import vectors
 from lstmcore.interop.listing import Listed, Listing
 from lstmcore.interop.npz.npy import MOST, Header, make_header, read_header
-from lstmcore.interop.specs import specified
-from lstmcore.layers.base import placeholder_weights
-from lstmcore.models.files import deserialize, expected, unbuilt_description
+from lstmcore.interop.specs import specified, unfilled
+from lstmcore.models.files import expected, unbuilt_description
 from lstmcore.storage.archive import MAX_DIRECTORY, MAX_MEMBERS, Archive
 from lstmcore.storage.atomic import PathLike, replacing
 from lstmcore.storage.container import NAMES, is_name, show
@@ -140,11 +139,7 @@ def _described(archive: Archive, header: Header | None, name: str) -> BaseModel:
         raise WeightsAloneError(
             f"{name} holds arrays without the model that they are for: give it, spec=model or spec='model.json'."
         )
-    description = read_description(raw, f"{name}, {MODEL}")
-    with placeholder_weights():
-        model = deserialize(description)
-        model.program  # noqa: B018  builds the weights
-    return model
+    return unfilled(read_description(raw, f"{name}, {MODEL}"))
 
 
 def _text(archive: Archive, key: str, header: Header | None, most: int, name: str) -> bytes | None:

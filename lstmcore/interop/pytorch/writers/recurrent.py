@@ -257,19 +257,22 @@ def _steps(op: Recurrent) -> Callable[[_Step], list[str]]:
 
 
 def _by_hand(site: Site) -> None:
-    scope, op = site.scope, site.op
-    module = site.add(_maker(site, _class(site)), entries(site, ""))
-    arguments = [site.text(), *given_states(site)]
+    call_over_time(site, site.add(_maker(site, _class(site)), entries(site, "")))
+
+
+def call_over_time(site: Site, module: str) -> None:
+    """Calls a class of the file that goes over time: with the states, the mask and the output held before."""
+    arguments = [site.text(), *_given_states(site)]
     for word, port in (("mask", "mask"), ("held", "previous")):
         value = site.port(port)
         if value is not None:
-            arguments.append(f"{word}={scope.read(value).text}")
-    if op.zero_output_for_mask and site.port("mask") is not None:
+            arguments.append(f"{word}={site.scope.read(value).text}")
+    if site.op.zero_output_for_mask and site.port("mask") is not None:
         arguments.append("zero_output=True")
     unpack(site, f"{module}({', '.join(arguments)})")
 
 
-def given_states(site: Site) -> list[str]:
+def _given_states(site: Site) -> list[str]:
     """The states to start from as an argument for a class of the file; nothing where they are zeros."""
     if _starts_at_zero(site):
         return []

@@ -6,22 +6,13 @@ from dataclasses import replace
 
 from lstmcore.interop.pytorch.scope import File, Layers, Scope, Site
 from lstmcore.interop.pytorch.text import camel, identifier, lines
-from lstmcore.interop.pytorch.writers.recurrent import given_states, unpack
+from lstmcore.interop.pytorch.writers.recurrent import call_over_time
 from lstmcore.program import Program
 
 
 def write(site: Site) -> None:
-    scope, op = site.scope, site.op
     name, layers = _class(site)
-    module = site.add(f"{name}()", [replace(entry, key=f".{entry.key}") for entry in layers.entries])
-    arguments = [site.text(), *given_states(site)]
-    for word, port in (("mask", "mask"), ("held", "previous")):
-        value = site.port(port)
-        if value is not None:
-            arguments.append(f"{word}={scope.read(value).text}")
-    if op.zero_output_for_mask and site.port("mask") is not None:
-        arguments.append("zero_output=True")
-    unpack(site, f"{module}({', '.join(arguments)})")
+    call_over_time(site, site.add(f"{name}()", [replace(entry, key=f".{entry.key}") for entry in layers.entries]))
 
 
 def _class(site: Site) -> tuple[str, Layers]:
