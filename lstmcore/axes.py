@@ -104,13 +104,26 @@ def relayout(
         if sizes[name] != 1:
             raise SpecError(f"axis {name!r} (length {sizes[name]}) is in only one of {source!r}, {target!r}")
     parts = array.reshape([sizes[name] for name in flat])
-    if gates is not None and "gate" in flat:
-        take = [list(gates[0]).index(gate) for gate in gates[1]]
-        parts = np.take(parts, take, axis=flat.index("gate"))
     parts = parts.squeeze(tuple(i for i, name in enumerate(flat) if name not in order))
     flat = [name for name in flat if name in order]
     extra = [name for name in order if name not in flat]
     parts = parts.reshape(parts.shape + (1,) * len(extra))
     flat += extra
-    result: Array = parts.transpose([flat.index(name) for name in order]).reshape(shape(target, sizes))
+    parts = parts.transpose([flat.index(name) for name in order])
+    if gates is not None and "gate" in order and list(gates[0]) != list(gates[1]):
+        parts = _sorted(parts, order.index("gate"), [list(gates[0]).index(gate) for gate in gates[1]])
+    result: Array = parts.reshape(shape(target, sizes))
     return result
+
+
+def _sorted(array: Array, axis: int, order: Sequence[int]) -> Array:
+    """``np.take(array, order, axis)`` row by row; a matrix that lies transposed in memory by `copy_columns`."""
+    made = np.empty(array.shape, array.dtype)
+    given, wanted = np.moveaxis(array, axis, 0), np.moveaxis(made, axis, 0)
+    for ours, theirs in enumerate(order):
+        piece, place = given[theirs].squeeze(), wanted[ours].squeeze()
+        if piece.ndim == 2 and abs(piece.strides[0]) < abs(piece.strides[1]):
+            copy_columns(piece, place)
+        else:
+            place[...] = piece
+    return made

@@ -112,3 +112,15 @@ def test_a_transposed_matrix_is_copied_as_it_is() -> None:
         made = contiguous(array.T)
         assert made.flags.c_contiguous and np.array_equal(made, array.T)
         assert contiguous(array) is array
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [(f"{part}(gate unit) input", "input (gate unit)") for part in ("", "part ")]
+)
+def test_gates_of_a_wide_transposed_matrix_are_sorted(source: str, target: str) -> None:
+    """More columns than are copied at a time, and a number of them that is no multiple."""
+    sizes = {"input": 37, "gate": 4, "unit": 53, "part": 1}
+    array = np.random.default_rng(2).normal(size=shape(source, sizes))
+    made = relayout(array, source, target, sizes, ("ifco", "iofc"))
+    i, f, c, o = np.split(array.reshape(4 * 53, 37).T, 4, axis=1)
+    assert made.flags.c_contiguous and np.array_equal(made, np.concatenate([i, o, f, c], axis=1))

@@ -46,6 +46,8 @@ MOST_VALUES = 1 << 23
 """The most numbers, of all values of a model together, that are computed to check what a file holds."""
 MOST_STEPS = 1 << 15
 _SIZES = ((2, 5), (3, 4))  # samples and steps of each vector, where they are open
+_SIZES_OF_LARGE = ((1, 2), (1, 1))  # a step goes through all of a matrix, and several samples through a copy of it
+_LARGE = 1 << 25  # bytes of weights
 _TYPES: Mapping[Kind, str] = {"float": "float32", "int": "int32", "bool": "bool"}
 
 
@@ -77,7 +79,8 @@ def make(presented: Presented, weights: Mapping[str, Array], batch: int | None =
     program, states = presented.program, list(presented.carries)
     reference = plugins.get(plugins.reference())
     vectors, baseline = [], 0.0
-    for number, (samples, length) in enumerate(_SIZES):
+    large = sum(array.nbytes for array in weights.values()) > _LARGE
+    for number, (samples, length) in enumerate(_SIZES_OF_LARGE if large else _SIZES):
         length = steps or enough(program, length)
         inputs = _inputs(program, states, batch or samples, length, Stream(number))
         exact = _run(program, weights, inputs, states, reference, "float64")
@@ -120,6 +123,11 @@ def enough(program: Program, steps: int) -> int:
             steps *= 2
         else:
             return steps
+
+
+def longest(program: Program) -> int:
+    """The most steps that a vector has where the file leaves them open."""
+    return max(enough(program, steps) for _, steps in _SIZES)
 
 
 def _bytes(kind: Kind, drawn: Array, limit: int) -> Array:
@@ -213,10 +221,10 @@ def work(program: Program, shapes: Mapping[str, Shape]) -> None:
 
 def _check_lengths(program: Program, given: Mapping[str, Array]) -> None:
     """ValueError for inputs longer than those that are written; TooMuch as `work`."""
-    longest = max(enough(program, steps) for _, steps in _SIZES)
+    most = longest(program)
     for name, array in given.items():
         shape = program.values[name].shape
-        longer = [n for n, own in zip(array.shape[1:], shape[1:], strict=True) if own is None and n > longest]
+        longer = [n for n, own in zip(array.shape[1:], shape[1:], strict=True) if own is None and n > most]
         if longer:
             raise ValueError(f"a shape of {array.shape}")
     work(program, {name: given[name].shape for name in program.inputs})

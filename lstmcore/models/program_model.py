@@ -50,7 +50,7 @@ class ProgramModel(TrainableModel):
         self._batch_axes = self._checked_axes(batch_axes or {})
         self._version = 0
         self._arrays: dict[str, Array] = {}
-        self.replace_own(self._new() if weights is None else weights)
+        self.replace_own(self._new() if weights is None else {path: np.array(w) for path, w in weights.items()})
 
     def _checked_axes(self, given: Mapping[str, int | None]) -> dict[str, int | None]:
         ends = dict(zip(self._output_names, self._given.outputs, strict=True))
@@ -94,7 +94,7 @@ class ProgramModel(TrainableModel):
         fresh = dict(self._arrays)
         for path, shape in self._given.weights.items():
             if path in weights:
-                array = np.array(weights[path], self._dtype) if not placeholders_wanted() else weights[path]
+                array = np.asarray(weights[path], self._dtype) if not placeholders_wanted() else weights[path]
                 if array.shape != tuple(shape):
                     raise SpecError(f"{self.called()}: weight {path!r} has shape {array.shape}; expected {shape}")
                 array.flags.writeable = False

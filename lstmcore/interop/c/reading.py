@@ -137,7 +137,7 @@ def _number(item: str, called: str, name: str) -> float:
 def _check_work(model: BaseModel, name: str) -> None:
     """UnsafeFileError where the test vectors, which are made anew, would take too long."""
     program = present(model).program
-    steps = max(vectors.enough(program, 5), vectors.enough(program, 4))
+    steps = vectors.longest(program)
     shapes = {
         key: tuple(n or (steps if axis else 1) for axis, n in enumerate(program.values[key].shape))
         for key in program.inputs

@@ -19,7 +19,7 @@ from lstmcore.interop import vectors
 from lstmcore.interop.onnx.loading import DTYPES, Loaded, load
 from lstmcore.interop.onnx.program import Written, write_program
 from lstmcore.interop.onnx.reader import KINDS, Reader
-from lstmcore.interop.onnx.values import Flow, Known, Length, Open
+from lstmcore.interop.onnx.values import Array, Flow, Known, Length, Open
 from lstmcore.interop.onnx.write import batch_axes, presented
 from lstmcore.interop.presented import Presented, output_names, to_write
 from lstmcore.layers.base import placeholder_weights
@@ -128,7 +128,7 @@ def _own_weights(
             return None
         if op is not None:
             array = layouts.from_foreign("onnx", op, port, array[direction : direction + 1])
-        found[path] = np.array(array)
+        found[path] = _owned(array)
     return found
 
 
@@ -234,6 +234,14 @@ def _model(loaded: Loaded, reader: Reader, inputs: Any) -> ProgramModel:
     axes = {entry.name: reader.known[entry.name].batch for entry in inputs}  # type: ignore[union-attr]  # a Flow
     axes |= {name: flow.batch for name, (_, flow) in zip(names, outputs, strict=True)}
     program = reader.build.finish([flow.value.name for _, flow in outputs])
-    weights = {path: reader.weights[path] for path in program.weights}
+    weights = {path: _owned(reader.weights[path]) for path in program.weights}
     title = "".join(c for c in loaded.name.rsplit(".", 1)[0] if c.isalnum() or c in "_-") or "model"
-    return ProgramModel(program, weights, name=title, dtype=reader.dtype, output_names=names, batch_axes=axes)
+    with placeholder_weights():
+        model = ProgramModel(program, name=title, dtype=reader.dtype, output_names=names, batch_axes=axes)
+    model.replace_own(weights)
+    return model
+
+
+def _owned(array: Array) -> Array:
+    """The array itself, or a copy where it lies among the bytes of the file."""
+    return array if array.flags.writeable else array.copy()

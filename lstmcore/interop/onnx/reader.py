@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import ops
+from lstmcore.axes import contiguous
 from lstmcore.errors import DamagedFileError, FileError, SpecError, UnsupportedFileError, near
 from lstmcore.interop.onnx.library import onnx
 from lstmcore.interop.onnx.loading import Loaded, array
@@ -140,7 +141,7 @@ class Reader:
 
     def weight(self, name: str, array: Array, key: Any = None) -> str:
         """The path of a weight: the name that it has in ONNX, or one like it. The same ``key`` gives the same path."""
-        numbers = np.ascontiguousarray(array, self.dtype)
+        numbers = contiguous(np.asarray(array, self.dtype))
         unique = (name, key, numbers.shape) if name else object()
         if unique not in self._paths:
             path = base = self._safe(name or f"{self._name}/constant")
