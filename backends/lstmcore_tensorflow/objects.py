@@ -12,6 +12,7 @@ from lstmcore.interop.keras.describe import described
 from lstmcore.interop.keras.listed import lists
 from lstmcore.interop.keras.live import from_live
 from lstmcore.interop.keras.training import compile_config, optimizer_variables
+from lstmcore.interop.layered import layered
 from lstmcore.models.base import BaseModel
 from lstmcore.models.training import TrainableModel
 
@@ -68,8 +69,11 @@ def to_keras(model: BaseModel, *, compiled: bool = True) -> Any:
     """
     import keras
 
+    model = layered(model, compiled)
     made = keras.models.model_from_json(json.dumps(described(model)))
     for name, arrays in lists(model):
+        if not arrays:
+            continue  # an operation between layers is none of Keras' layers
         layer = made.get_layer(name)
         variables = [*layer.trainable_weights, *layer.non_trainable_weights]
         for variable, array in zip(variables, arrays.values(), strict=True):

@@ -14,11 +14,13 @@ from typing import Any
 
 import h5py
 import numpy as np
+import programs
 import pytest
 
 import lstmcore as lc
 from lstmcore import losses, metrics, optimizers
 from lstmcore.errors import ExportError, SpecError
+from lstmcore.interop.layered import layered
 from lstmcore.layers import (
     GRU,
     LSTM,
@@ -101,7 +103,12 @@ def stacked() -> Model:
     return Model(x, Dense(2, name="out>put.1")(RNN(cells)(x)))
 
 
-OURS = {made.__name__: made for made in (steep, parameters, frozen, stacked)}
+def lifted() -> Model:
+    """Layers that were found for a graph."""
+    return layered(programs.many())
+
+
+OURS = {made.__name__: made for made in (steep, parameters, frozen, stacked, lifted)}
 SPECIAL = ("translator", "chain", "stateful", "shared", "nested")
 SEEDS = [*OURS, *SPECIAL, *map(str, range(12))]
 
@@ -329,14 +336,6 @@ def test_what_keras_cannot_say_is_refused_by_name(what: str, tmp_path: Path) -> 
         lc.export_model(make(), path)
     assert path.read_bytes() == b"as it was"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_program_has_no_layers_to_write(tmp_path: Path) -> None:
-    model = Sequential([Input((6, 3)), LSTM(2)])
-    lc.export_model(model, tmp_path / "m.onnx")
-    program = lc.models.program_model.ProgramModel(model.program, model.every_path())
-    with pytest.raises(ExportError, match="is a program, not layers"):
-        lc.export_model(program, tmp_path / "m.h5")
 
 
 def test_a_metric_of_ones_own_is_refused_or_left_out(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from lstmcore.interop.keras.operations import written
 from lstmcore.layers.symbolic import IMPLIED
 from lstmcore.models.base import BaseModel
 from lstmcore.models.files import check_shared, without_arrays
-from lstmcore.models.program_model import ProgramModel
 
 Entry = dict[str, Any]
 
@@ -42,18 +41,11 @@ _LATER: Mapping[str, Any] = {
 }
 
 
-def check_layers(model: BaseModel) -> None:
-    """ExportError for a model that is not made of layers."""
-    if isinstance(model, ProgramModel):
-        raise ExportError(f"{model.called()} is a program, not layers, and Keras files hold layers.")
-
-
 def described(model: BaseModel, activation: Callable[[Function], Any] | None = None, implied: bool = False) -> Entry:
     """The model as Keras 3 serializes it. ExportError names what Keras has no words for.
 
     ``activation`` writes a function otherwise than for Keras 3; ``implied``: that a mask is implied may be said.
     """
-    check_layers(model)
     try:
         check_shared(model)
         data = without_arrays(model.serialize())

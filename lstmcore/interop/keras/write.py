@@ -12,12 +12,13 @@ from typing import IO, Any
 
 import lstmcore
 from lstmcore.interop import vectors
-from lstmcore.interop.keras.describe import check_layers, described
+from lstmcore.interop.keras.describe import described
 from lstmcore.interop.keras.keras_2 import VERSION as VERSION_2
 from lstmcore.interop.keras.keras_2 import described_2
 from lstmcore.interop.keras.listed import lists
 from lstmcore.interop.keras.nested import places
 from lstmcore.interop.keras.training import compile_config, optimizer_variables
+from lstmcore.interop.layered import layered
 from lstmcore.layers.options import FLAG, checked, choice
 from lstmcore.models.base import BaseModel
 from lstmcore.models.training import TrainableModel
@@ -44,6 +45,7 @@ def write_archive(model: BaseModel, path: PathLike, *, compiled: bool = True) ->
         OSError: the file cannot be written; what was there is unchanged.
         ImportError: h5py is not installed.
     """
+    model = layered(model, compiled)
     data = described(model)
     config = _compile_config(model, compiled)
     if config is not None:
@@ -76,6 +78,7 @@ def write_hdf5_file(model: BaseModel, path: PathLike, *, compiled: bool = True, 
     generation = checked("export_model", "keras", choice(2, 3), keras)
     if os.fspath(path).lower().endswith(".weights.h5"):
         return write_weights(model, path)
+    model = layered(model, compiled)
     data, version = (described(model), VERSION) if generation == 3 else (described_2(model), VERSION_2)
     texts: dict[str, str | list[str]] = {"model_config": json.dumps(data), "keras_version": version}
     texts[VECTORS] = _in_pieces(vectors.of_model(model))
@@ -110,7 +113,7 @@ def _listed(model: BaseModel, texts: Mapping[str, str | list[str]]) -> Iterator[
 
 def write_weights(model: BaseModel, path: PathLike) -> None:
     """Writes the weights alone, for ``model.load_weights`` of Keras 3."""
-    check_layers(model)
+    model = layered(model)
     with replacing(path) as file:
         write_hdf5(file, _nested(model, False))
 

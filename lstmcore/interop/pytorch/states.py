@@ -181,6 +181,10 @@ def _refuse_kind(head: bytes, name: str) -> NoReturn:
 def _zipped(file: Any, name: str, size: int, key: str | None) -> State:
     archive = Archive(file, name)
     roots = [member.removesuffix("data.pkl") for member in archive.members if member.endswith("/data.pkl")]
+    if not roots and any(member.endswith("/archive_format") for member in archive.members):
+        raise UnsupportedFileError(
+            f"{name} is a program of torch.export with its weights, which is not run here. {ADVICE}"
+        )
     if len(roots) != 1:
         raise DamagedFileError(f"{name}: it has {len(roots)} members called data.pkl; torch.save writes one.")
     (root,) = roots
