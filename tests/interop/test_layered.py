@@ -15,7 +15,7 @@ import lstmcore as lc
 from lstmcore import ops
 from lstmcore.activations import function
 from lstmcore.errors import ExportError
-from lstmcore.interop.layered import layered
+from lstmcore.interop.layered import graph, layered
 from lstmcore.interop.layered.rows import ROWS
 from lstmcore.layers import GRU, LSTM, Bidirectional, Dense, Input
 from lstmcore.models.program_model import ProgramModel
@@ -64,12 +64,44 @@ def test_reshapes_and_transposes_that_end_where_they_began_are_no_layers() -> No
     same(model, made)
 
 
-def test_reshapes_that_only_look_alike_stay() -> None:
-    """Two open lengths: the same numbers may lie otherwise in them."""
+def test_a_reshape_after_a_transpose_stays() -> None:
     g = Graph()
     x = g.build.input("x", (None, None, 4))
     model = g.model(g.op(ops.Affine(2), g.op(ops.Reshape((-1, 4)), g.op(ops.Transpose((0, 2, 1)), x))))
     same(model, layered(model))
+
+
+def product(length: int) -> tuple[Graph, Any, Any]:
+    """A product, and the sum of it and a weight of that length."""
+    g = Graph()
+    y = g.op(ops.Affine(3, use_bias=False), g.build.input("x", (None, 4)))
+    return g, y, g.op(ops.Binary("add"), g.op(ops.Parameter((length,))), y)
+
+
+def test_a_product_and_its_bias_are_one_layer() -> None:
+    g, _, total = product(3)
+    made = layered(g.model(total))
+    assert [type(layer).__name__ for layer in made.layers] == ["InputLayer", "Dense"]
+    same(g.model(total), made)
+
+
+def test_a_product_that_is_read_without_its_bias_too_is_no_dense_with_one() -> None:
+    g, y, total = product(3)
+    with pytest.raises(ExportError, match="is no tensor between layers"):
+        layered(g.model(total, y))
+
+
+def test_one_number_for_all_units_is_no_bias() -> None:
+    g, _, total = product(1)
+    with pytest.raises(ExportError, match="is no tensor between layers"):
+        layered(g.model(total))
+
+
+def test_layers_that_compute_something_else_are_never_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "ROWS", ROWS | {ops.Reverse: lambda site: [site.tensor()]})
+    g = Graph()
+    with pytest.raises(ExportError, match="compute something else"):
+        layered(g.model(g.op(ops.Reverse(), g.build.input("x", (None, 5, 3)))))
 
 
 def test_nodes_with_the_same_weights_are_one_layer() -> None:

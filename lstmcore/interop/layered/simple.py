@@ -52,8 +52,7 @@ def _before_reshapes(name: str, made_by: Makers, program: Program) -> str:
     shape, found, at = program.values[name].shape, name, name
     while at in made_by and isinstance(made_by[at].op, ops.Reshape):
         at = str(made_by[at].inputs[0])
-        if program.values[at].shape == shape and sum(n is None for n in shape[1:]) <= 1:
-            found = at
+        found = at if program.values[at].shape == shape else found
     return found
 
 
