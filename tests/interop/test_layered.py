@@ -124,6 +124,50 @@ def test_weights_used_by_two_ops_are_two_layers() -> None:
     same(g.model(second), made)
 
 
+def both(change: str = "") -> ProgramModel:
+    """Two directions side by side on an axis of their own first, as ONNX has them."""
+    g = Graph()
+    x = g.build.input("x", (None, 6, 3))
+    backward = ops.Lstm(4, activation=function("relu")) if change == "another op" else ops.Lstm(4)
+    source = g.op(ops.Activate(function("tanh")), x) if change == "another input" else x
+    y, h, _ = g.rnn(ops.Lstm(4), x, name="lstm/forward")
+    z, *_ = g.rnn(backward, source if change == "not turned" else g.op(ops.Reverse(), source), name="lstm/backward")
+    z = z if change == "not turned back" else g.op(ops.Reverse(), z)
+    parts = [g.op(ops.Reshape((-1, 1, 4)), one) for one in ((z, y) if change == "the other first" else (y, z))]
+    both = g.op(ops.Reshape((-1, 8)), g.op(ops.Concat(2, 2), *parts))
+    more = {"a state is read": [h], "the outputs are read": [y]}.get(change, [])
+    return g.model(both, *more)
+
+
+def test_both_directions_are_one_layer() -> None:
+    made = layered(both())
+    assert [type(layer).__name__ for layer in made.layers] == ["InputLayer", "Bidirectional"]
+    assert made.layers[-1].name == "lstm"
+    same(both(), made)
+
+
+@pytest.mark.parametrize(
+    "change",
+    (
+        *("another op", "another input", "not turned", "not turned back"),
+        *("the other first", "a state is read", "the outputs are read"),
+    ),
+)
+def test_other_pairs_of_directions_stay_two(change: str) -> None:
+    made = layered(both(change))
+    assert "Bidirectional" not in {type(layer).__name__ for layer in made.layers}
+    same(both(change), made)
+
+
+@pytest.mark.parametrize("axis", [1, 3])
+def test_what_stands_side_by_side_otherwise_stays(axis: int) -> None:
+    g = Graph()
+    x = g.build.input("x", (None, 4, 3))
+    parts = [g.op(ops.Reshape((4, 1, 3)), g.op(ops.Unary(f), x)) for f in ("sin", "cos")]
+    model = g.model(g.op(ops.Reshape((-1, 6)), g.op(ops.Concat(axis, 2), *parts)))
+    same(model, layered(model))
+
+
 def masked(zeros: bool) -> ProgramModel:
     g = Graph()
     x, lengths = g.build.input("x", (None, 6, 3)), g.build.input("m", (None, 6), "bool")
@@ -155,7 +199,7 @@ def test_an_exported_model_comes_to_keras_through_onnx(tmp_path: Path) -> None:
         lc.export_model(given, tmp_path / f"m{form}")
         back = lc.import_model(tmp_path / f"m{form}")
         same(given, back)
-        assert {type(layer).__name__ for layer in back.layers} >= {"LSTM", "GRU", "Dense"}
+        assert {type(layer).__name__ for layer in back.layers} >= {"Bidirectional", "GRU", "Dense"}
 
 
 def _open_batch() -> ProgramModel:

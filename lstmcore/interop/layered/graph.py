@@ -8,8 +8,9 @@ from typing import Any
 
 from lstmcore import ops
 from lstmcore.errors import ExportError, SpecError
-from lstmcore.interop.layered.rows import FOLDED, ROWS, Site
+from lstmcore.interop.layered.rows import FOLDED, ROWS
 from lstmcore.interop.layered.simple import simple
+from lstmcore.interop.layered.site import Site
 from lstmcore.interop.proof.inputs import cases
 from lstmcore.interop.proof.signature import pairing
 from lstmcore.interop.proof.subject import Subject
@@ -47,7 +48,7 @@ class _Lifting:
 
     def __init__(self, model: ProgramModel) -> None:
         self.model = model
-        self.program = simple(model.program)
+        self.program, self._given = simple(model.program), model.every_path()
         self.tensors: dict[str, Any] = {}
         self.names: set[str] = set()
         self.folded: set[str | None] = set()
@@ -59,12 +60,12 @@ class _Lifting:
     def made(self) -> Model:
         """The functional model."""
         self._check_ends()
-        program, arrays = self.program, self.model.every_path()
+        program = self.program
         with placeholder_weights():
             inputs = [self._input(name) for name in program.inputs]
             for node in program.nodes:
                 if not isinstance(node.op, _CARRIED):
-                    self._lift(node, arrays)
+                    self._lift(node)
             name = re.sub(r"\W", "_", self.model.name or "model")
             model = Model(inputs if len(inputs) > 1 else inputs[0], self._outputs(), name=name)
         for layer, own in self.weights:
@@ -97,11 +98,15 @@ class _Lifting:
         self.names.add(found)
         return found
 
-    def _lift(self, node: Node, arrays: Mapping[str, Any]) -> None:
+    def arrays(self, node: Node) -> dict[str, Any]:
+        """The weights of a node, by port."""
+        return {port: self._given[path] for port, path in node.weights.items()}
+
+    def _lift(self, node: Node) -> None:
         row = ROWS.get(type(node.op))
         if row is None:
             raise self.error(f"no layer computes {node.op} of {node.name!r}")
-        site = Site(self, node, {port: arrays[path] for port, path in node.weights.items()})
+        site = Site(self, node, self.arrays(node))
         try:
             made = row(site)
         except SpecError as error:

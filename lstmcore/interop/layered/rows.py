@@ -3,87 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import Any
 
 from lstmcore import activations, layers, ops
 from lstmcore.errors import SpecError
-from lstmcore.layers.operation import Operation
+from lstmcore.interop.layered.both_ways import both_ways
+from lstmcore.interop.layered.site import Site
 from lstmcore.ops import Op
-from lstmcore.program import Node
-
-if TYPE_CHECKING:
-    from lstmcore.interop.layered.graph import _Lifting
 
 _WHOLE = [None, None, None]
-
-
-@dataclass
-class Site:
-    """A node on its way to a layer: what the layers before it made, and its own weights."""
-
-    lifting: _Lifting
-    node: Node
-    weights: Mapping[str, Any]
-
-    @property
-    def op(self) -> Any:
-        return self.node.op
-
-    @property
-    def shift(self) -> int:
-        """1 where the steps are among the samples of the op, and between layers are an axis of their own."""
-        return int(self.node.inputs[0] in self.lifting.folded)
-
-    def shape(self, k: int = 0) -> tuple[int | None, ...]:
-        """The shape of an input."""
-        return self.lifting.program.values[str(self.node.inputs[k])].shape
-
-    def tensor(self, k: int = 0) -> Any:
-        """An input as a layer made it; SpecError for one that is the same for all data."""
-        name = self.node.inputs[k]
-        if name not in self.lifting.tensors:
-            raise SpecError(f"its input {name!r} is no tensor between layers")
-        return self.lifting.tensors[name]
-
-    def maker(self, k: int) -> Op | None:
-        """The op that made an input; None for an input of the model."""
-        made = self.lifting.makers.get(str(self.node.inputs[k]))
-        return None if made is None else made.op
-
-    def number(self, k: int) -> float | None:
-        """The number that an input is, where it is one."""
-        op = self.maker(k)
-        return float(op.values[0]) if isinstance(op, ops.Constant) and len(op.values) == 1 else None
-
-    def state(self, port: str) -> Any:
-        """A state that enters, or a mask; None where it is not given, or zeros."""
-        ports = (*self.op.inputs, *self.op.optional)
-        k = ports.index(port)
-        name = self.node.inputs[k] if k < len(self.node.inputs) else None
-        if name is None or name in self.lifting.befores or isinstance(self.maker(k), ops.Zeros):
-            return None
-        return self.tensor(k)
-
-    def call(self, layer: Any, *inputs: Any, **keywords: Any) -> Any:
-        """What the layer makes of the inputs, by default of the node's first; it gets the node's weights."""
-        given = list(inputs) or [self.tensor()]
-        made = layer(given[0] if len(given) == 1 else given, **keywords)
-        if self.weights:
-            self.lifting.weights.append((layer, self.weights))
-        return made
-
-    def make(self, kind: Callable[..., Any], *options: Any, **named: Any) -> Any:
-        """A layer, called as the node is; the same one for nodes with the same weights."""
-        key = (kind, self.op, self.shift, *self.node.weights.items())
-        if not self.weights or key not in self.lifting.layers:
-            self.lifting.layers[key] = kind(*options, **named, name=self.lifting.called(self.node.name))
-        return self.lifting.layers[key]
-
-    def operation(self, function: str, *inputs: Any, **arguments: Any) -> list[Any]:
-        """The outputs of an operation between layers."""
-        return [self.call(self.make(Operation, function, arguments or None), *inputs)]
-
 
 Row = Callable[[Site], list[Any]]
 
@@ -104,28 +33,36 @@ def _normalize(site: Site) -> list[Any]:
     return [site.call(site.make(layers.LayerNormalization, axes, op.epsilon, center=op.center, scale=op.scale))]
 
 
-def _recurrent(kind: Callable[..., Any], cell: Callable[..., Any]) -> Row:
-    def lift(site: Site) -> list[Any]:
-        op = site.op
-        options = {f.name: getattr(op, f.name) for f in fields(op)}
-        zeros = options.pop("zero_output_for_mask")
-        states = [site.state(port) for port in op.states]
-        mask = site.state("mask")
-        if site.state("previous") is not None:
-            raise SpecError("layers give zeros before the first step that is not masked")
-        keywords = {"mask": mask} if mask is not None else {}
-        if any(state is not None for state in states):
-            if any(state is None for state in states):
-                raise SpecError("one of its states is given, another is zeros")
-            keywords["initial_state"] = states
-        shown = {"return_sequences": True, "return_state": True}
-        if zeros and mask is not None:
-            layer = site.make(layers.RNN, cell(**options), **shown, zero_output_for_mask=True)
-        else:
-            layer = site.make(kind, **options, **shown)
-        return list(site.call(layer, **keywords))
+_KINDS: Mapping[type[Op], tuple[Callable[..., Any], Callable[..., Any]]] = {
+    ops.Lstm: (layers.LSTM, layers.LSTMCell),
+    ops.Gru: (layers.GRU, layers.GRUCell),
+    ops.SimpleRnn: (layers.SimpleRNN, layers.SimpleRNNCell),
+}
 
-    return lift
+
+def _options(op: Op) -> dict[str, Any]:
+    return {f.name: getattr(op, f.name) for f in fields(op) if f.name != "zero_output_for_mask"}
+
+
+def _recurrent(site: Site) -> list[Any]:
+    kind, cell = _KINDS[type(site.op)]
+    states, mask = [site.state(port) for port in site.op.states], site.state("mask")
+    if site.state("previous") is not None:
+        raise SpecError("layers give zeros before the first step that is not masked")
+    if len({state is None for state in states}) > 1:
+        raise SpecError("one of its states is given, another is zeros")
+    keywords = {"initial_state": states} if states[0] is not None else {}
+    keywords |= {"mask": mask} if mask is not None else {}
+    shown = {"return_sequences": True, "return_state": True}
+    if site.op.zero_output_for_mask and mask is not None:
+        layer = site.make(layers.RNN, cell(**_options(site.op)), **shown, zero_output_for_mask=True)
+    else:
+        layer = site.make(kind, **_options(site.op), **shown)
+    return list(site.call(layer, **keywords))
+
+
+def _sequences(op: Op) -> Any:
+    return _KINDS[type(op)][0](**_options(op), return_sequences=True)
 
 
 def _binary(site: Site) -> list[Any]:
@@ -155,6 +92,9 @@ def _pool(site: Site) -> list[Any]:
 
 def _concat(site: Site) -> list[Any]:
     tensors = [site.tensor(k) for k in range(site.op.count)]
+    bidirectional = both_ways(site, _sequences)
+    if bidirectional is not None:
+        return bidirectional
     return [site.call(site.make(layers.Concatenate, site.op.axis), *tensors)] if len(tensors) > 1 else tensors
 
 
@@ -186,9 +126,9 @@ ROWS: Mapping[type[Op], Row] = {
     ops.BatchNormalize: _batch_normalize,
     ops.LayerNormalize: _normalize,
     ops.Activate: _activate,
-    ops.Lstm: _recurrent(layers.LSTM, layers.LSTMCell),
-    ops.Gru: _recurrent(layers.GRU, layers.GRUCell),
-    ops.SimpleRnn: _recurrent(layers.SimpleRNN, layers.SimpleRNNCell),
+    ops.Lstm: _recurrent,
+    ops.Gru: _recurrent,
+    ops.SimpleRnn: _recurrent,
     ops.Pool: _pool,
     ops.Pad: _pad,
     ops.Reshape: lambda site: [site.call(site.make(layers.Reshape, site.op.shape))],

@@ -15,12 +15,13 @@ Makers = Mapping[str | None, Node]
 def simple(program: Program) -> Program:
     """The program without nodes that nothing needs, and without moves of numbers that end where they began.
 
-    A product and the bias added to it are one `Affine`.
+    A product and the bias added to it are one `Affine`; what stands side by side on an axis of its own, and then in
+    one, is side by side.
     """
     same = {name: _origin(name, program) for name in program.values}
     nodes = [replace(node, inputs=tuple(n if n is None else same[n] for n in node.inputs)) for node in program.nodes]
     outputs = tuple(same[name] for name in program.outputs)
-    return _needed(_biased(_needed(replace(program, nodes=tuple(nodes), outputs=outputs))))
+    return _needed(_side_by_side(_biased(_needed(replace(program, nodes=tuple(nodes), outputs=outputs)))))
 
 
 def _makers(program: Program) -> Makers:
@@ -48,10 +49,10 @@ def _origin(name: str, program: Program) -> str:
 
 
 def _before_reshapes(name: str, made_by: Makers, program: Program) -> str:
-    """The earliest value that reshapes alone lead from to this one, of its shape; itself where there is none."""
-    shape, found, at = program.values[name].shape, name, name
+    """The earliest value of its shape that reshapes, and what is put side by side and taken back, come from."""
+    shape, found, at = program.values[name].shape, name, _taken_back(name, made_by, program)
     while at in made_by and isinstance(made_by[at].op, ops.Reshape):
-        at = str(made_by[at].inputs[0])
+        at = _taken_back(str(made_by[at].inputs[0]), made_by, program)
         found = at if program.values[at].shape == shape else found
     return found
 
@@ -64,6 +65,18 @@ def _before_transposes(name: str, made_by: Makers) -> str:
         at, axes = str(made_by[at].inputs[0]), [op.axes[k] for k in axes or range(len(op.axes))]
         found = at if axes == sorted(axes) else found
     return found
+
+
+def _taken_back(name: str, made_by: Makers, program: Program) -> str:
+    """Of a slice that takes one of several values of length 1 that were put side by side, that value."""
+    cut = made_by.get(name)
+    joined = None if cut is None or not isinstance(cut.op, ops.Slice) else made_by.get(cut.inputs[0])
+    slice, concat = cut.op if cut is not None else None, joined.op if joined is not None else None
+    if joined is None or not isinstance(slice, ops.Slice) or not isinstance(concat, ops.Concat):
+        return name
+    ones = slice.axis == concat.axis and all(program.values[str(n)].shape[slice.axis] == 1 for n in joined.inputs)
+    taken = joined.inputs[slice.start : slice.stop] if ones else ()
+    return str(taken[0]) if len(taken) == 1 else name
 
 
 def _biased(program: Program) -> Program:
@@ -86,3 +99,27 @@ def _as_affine(node: Node, made_by: Makers, read: Sequence[str | None]) -> Node 
             if not first.use_bias:
                 return replace(product, op=ops.Affine(first.units), weights=weights, outputs=node.outputs)
     return None
+
+
+def _side_by_side(program: Program) -> Program:
+    """With one `Concat` for reshapes to (..., 1, n), a `Concat` of the ones, and a `Reshape` to (..., k n)."""
+    made_by = _makers(program)
+    return replace(program, nodes=tuple(_as_concat(node, made_by, program) or node for node in program.nodes))
+
+
+def _as_concat(node: Node, made_by: Makers, program: Program) -> Node | None:
+    stacked = made_by.get(node.inputs[0]) if isinstance(node.op, ops.Reshape) else None
+    if stacked is None or not isinstance(stacked.op, ops.Concat):
+        return None
+    wide = [made_by.get(name) for name in stacked.inputs]
+    sources = [str(m.inputs[0]) for m in wide if m is not None and isinstance(m.op, ops.Reshape)]
+    shapes = {program.values[name].shape for name in sources}
+    if len(sources) != len(wide) or len(shapes) != 1:
+        return None
+    *outer, n = shapes.pop()
+    count, last = len(sources), len(outer)
+    ones = all(m is not None and program.values[m.outputs[0]].shape == (*outer, 1, n) for m in wide)
+    flat = n is not None and program.values[node.outputs[0]].shape == (*outer, count * n)
+    if not (ones and flat and stacked.op.axis == last):
+        return None
+    return replace(node, op=ops.Concat(last, count), inputs=tuple(sources))
