@@ -20,8 +20,7 @@ def both_ways(site: Site, kinds: Any) -> list[Any] | None:
     turned = site.lifting.makers.get(str(backward.inputs[0]))
     if turned is None or not isinstance(turned.op, ops.Reverse) or turned.inputs[0] != forward.inputs[0]:
         return None
-    name = forward.name.rpartition("/")[0] or forward.name
-    layer = layers.Bidirectional(kinds(forward.op), name=site.lifting.called(name))
+    layer = site.make(layers.Bidirectional, kinds(forward.op))
     made = layer(site.lifting.tensors[str(forward.inputs[0])])
     for half, node in ((layer.layer, forward), (layer.backward_layer, backward)):
         site.lifting.weights.append((half, site.lifting.arrays(node)))

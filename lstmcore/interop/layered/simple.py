@@ -97,7 +97,7 @@ def _as_affine(node: Node, made_by: Makers, read: Sequence[str | None]) -> Node 
         if isinstance(first, ops.Affine) and isinstance(second, ops.Parameter) and second.shape == (first.units,):
             weights = {**product.weights, "bias": bias.weights["value"]}
             if not first.use_bias:
-                return replace(product, op=ops.Affine(first.units), weights=weights, outputs=node.outputs)
+                return replace(node, op=ops.Affine(first.units), inputs=product.inputs, weights=weights)
     return None
 
 
