@@ -147,7 +147,7 @@ def test_views_of_shared_storages(tmp_path: Path) -> None:
         check(tmp_path / "m.pt", net)
 
 
-@pytest.mark.parametrize("what", ["whole module", "TorchScript", "tensor", "list", "nothing", "a pickle", "numpy"])
+@pytest.mark.parametrize("what", ["whole module", "TorchScript", "torch.export", "tensor", "list", "nothing", "a pickle", "numpy"])
 def test_what_is_no_state_dict(what: str, tmp_path: Path) -> None:
     import pickle
 
@@ -158,13 +158,16 @@ def test_what_is_no_state_dict(what: str, tmp_path: Path) -> None:
             r"torch\.nn\.modules\.\S+: a whole object.*torch\.save\(model\.state_dict\(\)",
         ),
         "TorchScript": (UnsupportedFileError, "TorchScript"),
+        "torch.export": (UnsupportedFileError, "a program of torch.export"),
         "tensor": (UnsupportedFileError, r"a single tensor of shape \(3,\)"),
         "list": (UnsupportedFileError, "holds list"),
         "nothing": (UnsupportedFileError, "no single state_dict"),
         "a pickle": (lc.errors.FileError, "a Python pickle"),
         "numpy": (UnsupportedFileError, "no single state_dict"),
     }
-    if what == "TorchScript":
+    if what == "torch.export":
+        torch.export.save(torch.export.export(nn.Linear(2, 3), (torch.ones(1, 2),)), path)
+    elif what == "TorchScript":
         with pytest.warns(DeprecationWarning):
             torch.jit.save(torch.jit.trace(net["fc"], torch.ones(1, 5)), path)
     elif what == "a pickle":
