@@ -104,7 +104,7 @@ def relayout(
         if sizes[name] != 1:
             raise SpecError(f"axis {name!r} (length {sizes[name]}) is in only one of {source!r}, {target!r}")
     parts = array.reshape([sizes[name] for name in flat])
-    if gates is not None and "gate" in flat:
+    if gates is not None and "gate" in flat and list(gates[0]) != list(gates[1]):
         take = [list(gates[0]).index(gate) for gate in gates[1]]
         parts = np.take(parts, take, axis=flat.index("gate"))
     parts = parts.squeeze(tuple(i for i, name in enumerate(flat) if name not in order))

@@ -28,7 +28,7 @@ from lstmcore.storage.container import (
 
 FORMAT = "lstmcore"
 FORMAT_VERSION = 1
-GATES = "ifco"
+GATES = ops.Lstm.gates
 
 _RESERVED = ("format", "format_version", "model", "gates", "opset", "lstmcore_version", "digests")
 
