@@ -95,6 +95,7 @@ FORMATS: tuple[Format, ...] = (
         ("text",),
         reads="lstmcore.interop.c.reading:read",
         writes="lstmcore.interop.c.files:write",
+        lists="lstmcore.interop.c.reading:lists",
     ),
 )
 
