@@ -74,16 +74,30 @@ def fit(
     model: TrainableModel, source: Source, held: Source | None, settings: Settings, callbacks: Any, backend: BackendName
 ) -> History:
     """Trains, or goes on from a checkpoint; the history of all epochs."""
+    if settings.checkpoint is None:
+        return _fit(model, source, held, settings, callbacks, backend, None)
+    checkpoint = Checkpoint(settings.checkpoint, settings.save_every, _cut(source, settings))
+    with checkpoint.alone():
+        return _fit(model, source, held, settings, callbacks, backend, checkpoint)
+
+
+def _fit(
+    model: TrainableModel,
+    source: Source,
+    held: Source | None,
+    settings: Settings,
+    callbacks: Any,
+    backend: BackendName,
+    checkpoint: Checkpoint | None,
+) -> History:
     training = model._compiled()
     training.stopping = False
     passes = training.position.passes + (training.position.offset > 0)
     training.position = Position(passes)
     engine = plugins.get(backend)
     history, watching = History(), CallbackList(callbacks, model)
-    checkpoint, start = None, Start(settings.initial_epoch)
+    start = Start(settings.initial_epoch)
     everyone = CallbackList([*watching, ProgbarLogger(), history], model)
-    if settings.checkpoint is not None:
-        checkpoint = Checkpoint(settings.checkpoint, settings.save_every, _cut(source, settings))
     feed, validation = Feed(source, settings.steps), None if held is None else Feed(held, settings.validation_steps)
     resumed = None if checkpoint is None else checkpoint.load(model, training, everyone)
     start = resumed or start

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -48,10 +49,13 @@ def lists(path: PathLike) -> Listing:
         about = {**_ours(path, name), **about}
     # a model without variables has no index
     entries = read_index(content(path, INDEX, MOST_BYTES), f"{name}, {INDEX}") if INDEX in held else {}
-    arrays = [
-        Listed(key.removesuffix(VALUE), entry.shape, entry.dtype) for key, entry in entries.items() if key != _OBJECTS
-    ]
+    arrays = [Listed(_name(key), entry.shape, entry.dtype) for key, entry in entries.items() if key != _OBJECTS]
     return Listing(tuple(arrays), about)
+
+
+def _name(key: str) -> str:
+    """A variable's name, without what TensorFlow writes for the slashes and dots in the name of an attribute."""
+    return re.sub(r"\.([S.])", lambda found: "/" if found[1] == "S" else ".", key.removesuffix(VALUE))
 
 
 def _ours(path: PathLike, name: str) -> dict[str, Any]:
