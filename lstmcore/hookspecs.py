@@ -72,7 +72,8 @@ class Judge:
               ``(outputs, layers)``: a list of arrays, and by layer's name what came out of it, where that can be had
     requires  importable modules it needs; looked for, not imported
     install   the command that adds what is missing
-    states    whether the states of stateful layers follow the inputs, and the next ones the outputs
+    states    whether the states of stateful layers follow the inputs, and the next ones the outputs, each in the
+              order of their names
     """
 
     format: str

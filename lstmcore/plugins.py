@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,14 +67,31 @@ class BackendInfo:
         return capabilities(load(self.name)) if self.status == "available" else {}
 
 
-def _entry_points(group: str) -> list[metadata.EntryPoint]:
+def _entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
     """In order of claim: a name belongs to the module called ``lstmcore_<name>``, then by alphabet."""
+    return _in_order_of_claim(group, _installed())
 
+
+def _installed() -> tuple[Any, ...]:
+    """Differs once a package was added or removed: where packages are, and when each such folder changed."""
+    return tuple((place, _changed(place or os.curdir)) for place in sys.path)
+
+
+def _changed(place: str) -> tuple[int, int] | None:
+    try:
+        told = os.stat(place)
+    except OSError:
+        return None
+    return told.st_mtime_ns, told.st_nlink
+
+
+@lru_cache(maxsize=8)
+def _in_order_of_claim(group: str, installed: tuple[Any, ...]) -> tuple[metadata.EntryPoint, ...]:
     def claim(entry: metadata.EntryPoint) -> tuple[str, bool, str, str]:
         return entry.name, entry.module != f"lstmcore_{entry.name}", _owner(entry), entry.value
 
     unique = {(e.name, e.value, _owner(e)): e for e in metadata.entry_points(group=group)}
-    return sorted(unique.values(), key=claim)
+    return tuple(sorted(unique.values(), key=claim))
 
 
 def _owner(entry: metadata.EntryPoint) -> str:
@@ -138,7 +156,15 @@ class Files:
 
 
 def files() -> Files:
-    """The formats and judges of all plugins, in order of their names; imports no framework."""
+    """The formats and judges of all plugins, in order of their names; imports no framework.
+
+    They are asked once, and again where packages were added or removed.
+    """
+    return _files(_installed())
+
+
+@lru_cache(maxsize=2)
+def _files(installed: tuple[Any, ...]) -> Files:
     formats: list[Format] = []
     judges: list[Judge] = []
     broken: list[str] = []

@@ -56,7 +56,7 @@ BACKENDS = {path.name for path in (ROOT / "backends").iterdir() if path.name.sta
 BACKEND_MAY_IMPORT = {"errors", "ops", "program", "contract", "layouts", "hookspecs", "activations"}
 # A backend's files of its own formats, and its framework's live models to ours and back, have models to deal with.
 MODELS_MAY_IMPORT = {"interop", "models", "layers", "storage"}
-WITH_MODELS = {"files", "keras_files", "modules", "objects"}
+WITH_MODELS = {"files", "keras_files", "listing", "modules", "objects"}
 
 
 def modules(folder: Path) -> list[Path]:

@@ -638,3 +638,12 @@ def test_a_closed_stderr_is_no_reason_to_fail(files: Path) -> None:
     arguments = ["predict", files / "m.safetensors", "--input", files / "x.npy", "--output", files / "y.npy"]
     assert process(*arguments, code=code).returncode == 0
     assert load_model(files / "m.safetensors").name == "small" and (files / "y.npy").exists()
+
+
+def test_inspect_shows_a_spec_in_as_many_lines_as_it_has(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    weights = {"enc.weight_ih_l0": (20, 3), "enc.weight_hh_l0": (20, 5), "enc.bias_ih_l0": 20, "enc.bias_hh_l0": 20}
+    save_file({name: np.ones(shape, "float32") for name, shape in weights.items()}, tmp_path / "net.safetensors")
+    shown = lstmcore("inspect", tmp_path / "net.safetensors").output
+    assert "\nlc.Sequential([\n    Input((None, 3)),\n    LSTM(5),  # or return_sequences=True\n])\n" in shown

@@ -18,8 +18,15 @@ def lstmcore_formats() -> Sequence[Format]:
             ("saved_model.pb", "assets.extra"),
             reads="lstmcore_tensorflow.files.saved_model:read",
             writes="lstmcore_tensorflow.files.saved_model:write",
+            lists="lstmcore_tensorflow.listing.saved_model:lists",
         ),
-        Format("tflite", (".tflite",), ("tflite",), writes="lstmcore_tensorflow.files.tflite:write"),
+        Format(
+            "tflite",
+            (".tflite",),
+            ("tflite",),
+            writes="lstmcore_tensorflow.files.tflite:write",
+            lists="lstmcore_tensorflow.listing.tflite:lists",
+        ),
     )
 
 
@@ -32,8 +39,16 @@ def lstmcore_judges() -> Sequence[Judge]:
             "lstmcore_tensorflow.files.saved_model:run",
             requires=("tensorflow",),
             install=_INSTALL,
+            states=True,
         ),
-        Judge("tflite", "TFLite", "lstmcore_tensorflow.files.tflite:run", requires=("tensorflow",), install=_INSTALL),
+        Judge(
+            "tflite",
+            "TFLite",
+            "lstmcore_tensorflow.files.tflite:run",
+            requires=("tensorflow",),
+            install=_INSTALL,
+            states=True,
+        ),
         *(_keras(format, *row) for format in ("keras", "hdf5") for row in _KERAS),
     )
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lstmcore.contract import Facts
+from lstmcore.layouts import LAYOUTS
 from lstmcore.ops import Gru, Lstm, Recurrent, SimpleRnn
 
 Weights = Mapping[str, Tensor]
@@ -58,15 +59,15 @@ def masked_rnn(op: SimpleRnn, facts: Facts) -> bool:
     return _standard(op) and facts.masked
 
 
-def _swap_zr(a: Tensor) -> Tensor:
-    """Gates z, r, h -> torch's r, z, n."""
-    z, r, h = a.chunk(3, -1)
-    return torch.cat((r, z, h), -1)
+def _sorted(a: Tensor) -> Tensor:
+    """The gates of a GRU in torch's order."""
+    own = dict(zip(Gru.gates, a.chunk(3, -1), strict=True))
+    return torch.cat([own[gate] for gate in LAYOUTS["pytorch"][Gru].gates], -1)
 
 
 def _parameters(op: Recurrent, w: Weights) -> list[Tensor]:
     """Torch's form: rows are gates; two biases."""
-    own = {port: _swap_zr(a) for port, a in w.items()} if isinstance(op, Gru) else w
+    own = {port: _sorted(a) for port, a in w.items()} if isinstance(op, Gru) else w
     matrices = [own["kernel"].t().contiguous(), own["recurrent_kernel"].t().contiguous()]
     if not op.use_bias:
         return matrices

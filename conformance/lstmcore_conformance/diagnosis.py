@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lstmcore import ops
 from lstmcore.activations import Function
 from lstmcore.contract import Backend
-from lstmcore.ops import Op
+from lstmcore.ops import Op, Recurrent
 from lstmcore.program import Node
 from lstmcore.runtime.compare import LIMIT, scale_error
 from lstmcore_conformance import oracles
@@ -212,7 +212,8 @@ WITH_BIAS = (*RNN, ops.Affine, ops.Conv)
 NORMALIZE = (ops.BatchNormalize, ops.LayerNormalize)
 
 
-def _orders(gates: str, kind: tuple[type[Op], ...]) -> Iterator[Mistake]:
+def _orders(op: type[Recurrent]) -> Iterator[Mistake]:
+    gates, kind = op.gates, (op,)
     right = tuple(range(len(gates)))
     for order in itertools.permutations(right):
         if order != right:
@@ -237,8 +238,8 @@ FUNCTIONS = (
 )
 
 MISTAKES: tuple[Mistake, ...] = (
-    *_orders("ifco", LSTM),
-    *_orders("zrh", GRU),
+    *_orders(ops.Lstm),
+    *_orders(ops.Gru),
     Mistake("the bias is dropped", WITH_BIAS, _bias(lambda bias: 0 * bias)),
     Mistake("the recurrent bias is dropped", GRU, _bias(_rows(1, 0))),
     Mistake("the input bias is dropped", GRU, _bias(_rows(0, 1))),

@@ -20,6 +20,7 @@ from lstmcore.cli.options import MODEL_PATH, PATH, json_option, key_option, sett
 from lstmcore.cli.output import printable, say, show_json
 from lstmcore.cli.quiet import quiet_engines
 from lstmcore.errors import FileError
+from lstmcore.storage.folder import take_place
 
 if TYPE_CHECKING:
     from lstmcore.interop.proof import Proof
@@ -160,9 +161,11 @@ def _move(folder: Path, place: Path) -> None:
     """Everything that was written, to its place."""
     made: Sequence[Path] = sorted(folder.iterdir())
     for path in made:
-        if path.is_dir() and (place / path.name).is_dir():
-            os.replace(place / path.name, folder / f"{path.name}.old")
-        os.replace(path, place / path.name)
+        target = place / path.name
+        if path.is_dir() and target.is_dir():
+            take_place(str(path), str(target), str(folder / f"{path.name}.old"))
+        else:
+            os.replace(path, target)
 
 
 def _show(facts: Mapping[str, Any], proof: Proof | None, written: bool) -> None:

@@ -10,11 +10,15 @@ from contextlib import contextmanager
 
 import click
 
-from lstmcore.errors import DeviceError, InputError, LstmcoreError, UnknownBackendError
+from lstmcore.errors import DeviceError, InputError, LstmcoreError, UnknownBackendError, WeightsAloneError
 
 DEBUG = "LSTMCORE_DEBUG"
 
 INTERRUPTED = 130
+_WITH_SPEC = (
+    "On the command line: lstmcore convert FILE model.safetensors --spec SPEC, which makes a file that every command "
+    "takes. SPEC is what model.to_json() gives, in a .json, or any file with such a model."
+)
 
 
 class CommandFailed(click.ClickException):
@@ -69,6 +73,8 @@ def failure(error: Exception) -> CommandFailed:
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, WeightsAloneError):
+        return f"{error}\n{_WITH_SPEC}"
     if isinstance(error, LstmcoreError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:

@@ -9,7 +9,7 @@ from typing import Any
 from lstmcore.cli.failures import CommandFailed
 from lstmcore.cli.output import printable, say, show_json, show_table
 from lstmcore.cli.weighttable import show_weights, weight_facts
-from lstmcore.errors import FileError, UnsupportedFileError
+from lstmcore.errors import FileError, ForeignFileError, MissingLibraryError, UnsupportedFileError
 from lstmcore.interop import formats
 from lstmcore.interop.listing import Listing
 
@@ -28,12 +28,12 @@ def inspect_foreign(file: Path, values: bool | None, as_json: bool) -> None:
     wanted = values if values is not None else size <= SMALL
     fault = ""
     if wanted and row.reads is not None:
-        found, fault = _weights(file)
+        found, fault = _weights(file, listing is not None)
         facts |= found
     if as_json:
         show_json(facts)
     else:
-        _show(facts, wanted)
+        _show(facts, wanted or row.reads is None)
     if fault:
         raise CommandFailed(fault)
 
@@ -43,15 +43,20 @@ def _listed(listing: Listing) -> dict[str, Any]:
     return {"about": dict(listing.about), "arrays": arrays}
 
 
-def _weights(file: Path) -> tuple[dict[str, Any], str]:
-    """The weights of the model, or why there are none; and what is wrong with the file."""
+def _weights(file: Path, listed: bool) -> tuple[dict[str, Any], str]:
+    """The weights of the model, or why there are none; and what is wrong with the file.
+
+    Nothing is, where its headers could be ``listed`` and only somebody else wrote it, or what reads it is missing.
+    """
     try:
         model = formats.import_model(file)
         rows = [
             weight_facts(name, array.shape, array.dtype.name, model, array) for name, array in model.weights.items()
         ]
-    except UnsupportedFileError as error:
+    except (UnsupportedFileError, MissingLibraryError) as error:
         return {"note": str(error)}, ""
+    except ForeignFileError as error:
+        return ({"note": str(error)}, "") if listed else ({}, str(error))
     except FileError as error:
         return {}, str(error)
     return {"model": model.name, "weights": rows}, ""
@@ -83,7 +88,8 @@ def _show(facts: dict[str, Any], wanted: bool) -> None:
         show_table(("array", "shape", "dtype"), [_cells(array) for array in arrays])
     if "note" in facts:
         say()
-        say(printable(f"Its numbers are not shown: {facts['note']}"))
+        for line in f"Its numbers are not shown: {facts['note']}".splitlines():
+            say(printable(line))
     elif not wanted:
         say()
         say("From its headers. --values reads the numbers.")

@@ -95,6 +95,7 @@ FORMATS: tuple[Format, ...] = (
         ("text",),
         reads="lstmcore.interop.c.reading:read",
         writes="lstmcore.interop.c.files:write",
+        lists="lstmcore.interop.c.reading:lists",
     ),
 )
 
@@ -148,7 +149,7 @@ def import_model(
     name = os.path.basename(os.path.abspath(path))
     row = _row(path, name, format)
     if row.reads is None:
-        raise UnsupportedFileError(f"{name}: {row.name} files are written, not read.")
+        raise UnsupportedFileError(f"{name}: {row.name} files are written, not read. Give the file it was made from.")
     reader = _taking(row, function(row.reads), options)
     try:
         model: BaseModel = reader(path, weights, spec, **options)
@@ -218,7 +219,8 @@ def row_written(path: PathLike, format: str | None = None) -> Format:
         raise UnsupportedFileError(f"no format {format!r} is written.{near(format, written)}")
     found = [row for row in written.values() if row.name == format or given.lower().endswith(row.suffixes)]
     if not found:
-        suffixes = ", ".join(suffix for row in written.values() for suffix in row.suffixes)
+        known = dict.fromkeys(suffix for row in written.values() for suffix in row.suffixes)
+        suffixes = ", ".join("NAME/ (a folder)" if suffix == "/" else suffix for suffix in known)
         folders = [row.name for row in written.values() if "/" in row.suffixes]
         # a Path has lost the slash at the end that says that it is one
         told = f" For a folder, say which format: format={folders[0]!r}." if folders and "." not in name else ""

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from lstmcore.models.files import BESIDE_WEIGHTS, expected, unbuilt_description
 from lstmcore.random import Stream
 from lstmcore.runtime.training import Position, Training
 from lstmcore.storage.atomic import replacing
+from lstmcore.storage.lock import Taken, locked
 from lstmcore.weights import WeightFile, write
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 
 NAME = "checkpoint.safetensors"
+LOCK = f".{NAME}.lock"
 HOLDS = "training"
 _SLOTS, _STATES, _SCORES, _CALLBACKS = BESIDE_WEIGHTS
 _SHOWN = 12
@@ -59,7 +61,7 @@ class Checkpoint:
 
     Raises:
         InputError: ``save_every`` is neither "epoch" nor a positive integer; ``directory`` is no path, or a file.
-        OSError: the directory cannot be made or written to.
+        OSError: the directory cannot be made.
     """
 
     def __init__(self, directory: Any, save_every: Any, data: Mapping[str, Any]) -> None:
@@ -72,9 +74,21 @@ class Checkpoint:
         self.every = save_every
         self.data = dict(data)
         self.directory.mkdir(parents=True, exist_ok=True)
-        for left in self.directory.glob(f".{NAME}.*.tmp"):  # by a writer that was killed
-            with suppress(OSError):
-                left.unlink()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other trainings, of this process too, out of the directory. InputError where there is one already."""
+        try:
+            with locked(self.directory / LOCK):
+                for left in self.directory.glob(f".{NAME}.*.tmp"):  # by a writer that was killed
+                    with suppress(OSError):
+                        left.unlink()
+                yield
+        except Taken as who:
+            raise InputError(
+                f"another training writes its checkpoints to {self.directory} ({who}): wait for its end, or give "
+                "another directory"
+            ) from None
 
     def due(self, step: int) -> bool:
         """Whether to write after ``step`` steps."""

@@ -22,7 +22,16 @@ from lstmcore.runtime.data import Batch
 from lstmcore.runtime.scores import Scores
 from lstmcore.runtime.sources import Arrays, Feed, Make, Source
 from lstmcore.runtime.trainer import Prepared, Trainer
-from lstmcore.runtime.training import Position, Training, entering, kept_states, known_trainer, tester, trainer
+from lstmcore.runtime.training import (
+    Loaded,
+    Position,
+    Training,
+    entering,
+    kept_states,
+    known_trainer,
+    tester,
+    trainer,
+)
 
 if TYPE_CHECKING:
     from lstmcore.models.base import BackendName
@@ -65,16 +74,30 @@ def fit(
     model: TrainableModel, source: Source, held: Source | None, settings: Settings, callbacks: Any, backend: BackendName
 ) -> History:
     """Trains, or goes on from a checkpoint; the history of all epochs."""
+    if settings.checkpoint is None:
+        return _fit(model, source, held, settings, callbacks, backend, None)
+    checkpoint = Checkpoint(settings.checkpoint, settings.save_every, _cut(source, settings))
+    with checkpoint.alone():
+        return _fit(model, source, held, settings, callbacks, backend, checkpoint)
+
+
+def _fit(
+    model: TrainableModel,
+    source: Source,
+    held: Source | None,
+    settings: Settings,
+    callbacks: Any,
+    backend: BackendName,
+    checkpoint: Checkpoint | None,
+) -> History:
     training = model._compiled()
     training.stopping = False
     passes = training.position.passes + (training.position.offset > 0)
     training.position = Position(passes)
     engine = plugins.get(backend)
     history, watching = History(), CallbackList(callbacks, model)
-    checkpoint, start = None, Start(settings.initial_epoch)
+    start = Start(settings.initial_epoch)
     everyone = CallbackList([*watching, ProgbarLogger(), history], model)
-    if settings.checkpoint is not None:
-        checkpoint = Checkpoint(settings.checkpoint, settings.save_every, _cut(source, settings))
     feed, validation = Feed(source, settings.steps), None if held is None else Feed(held, settings.validation_steps)
     resumed = None if checkpoint is None else checkpoint.load(model, training, everyone)
     start = resumed or start
@@ -258,7 +281,19 @@ class Fit:
             self._trainer, self._version = one, self.model.version()
         return one
 
-    def _keep(self) -> None:
+    def take_up(self) -> None:
+        """Goes on with what a single step left on the device; whether the weights are others by now is seen later."""
+        left = self.training.loaded
+        if left is not None and _same(left.states, self.model.states):
+            self._trainer, self._version, self._carries = left.trainer, left.version, dict(left.carries)
+
+    def leave(self) -> None:
+        """The model takes the weights and states; the optimizer's slots stay on the device until they are asked for."""
+        self._keep(slots=False)
+        if self._trainer is not None:
+            self.training.loaded = Loaded(self._trainer, self._version, self.model.states, self._carries)
+
+    def _keep(self, slots: bool = True) -> None:
         """The model takes what was trained so far."""
         place, validation = self.feed.position, self.validation
         validated = place.validated if validation is None else validation.position.consumed
@@ -270,7 +305,8 @@ class Fit:
         if not changed:
             self.model.replace_weights(one.weights_now())
             self._version = self.model.version()
-        self.training.slots = one.slots_now()
+        if slots:
+            self.training.slots = one.slots_now()
         if self._carries:
             self.model.states = {name: np.array(one.backend.numpy(tensor)) for name, tensor in self._carries.items()}
 
@@ -291,11 +327,16 @@ def train_on_batch(model: TrainableModel, training: Training, batch: Batch, back
     feed = Feed(Arrays(batch, batch.size), None)
     feed.position = training.position  # which one more step does not change
     fit = Fit(model, training, feed, CallbackList([], model, {}), backend)
+    fit.take_up()
     try:
         fit._step(batch, 0, scores)
     finally:
-        fit._keep()
+        fit.leave()
     return scores.logs()
+
+
+def _same(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[key], other[key], equal_nan=True) for key in one)
 
 
 def evaluate(

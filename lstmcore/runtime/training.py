@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -41,6 +41,20 @@ class Position:
     validated: int = 0
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What a single step left on the device: of use to the next one if the model has the same weights and states.
+
+    ``has_slots``: the optimizer's slots are there alone.
+    """
+
+    trainer: Trainer
+    version: tuple[int, ...]
+    states: Mapping[str, Array]
+    carries: Mapping[str, Any]
+    has_slots: bool = True
+
+
 @dataclass
 class Training:
     """What ``compile`` said, and how far training has come: the step, the slots, the seed of its random numbers."""
@@ -52,15 +66,27 @@ class Training:
     description: dict[str, Any]
     step: int = 0
     position: Position = field(default_factory=Position)
-    slots: Slots = field(default_factory=dict)
     stream: Stream | None = None
     stopping: bool = False
     trainers: dict[Any, Trainer] = field(default_factory=dict)
     testers: dict[Any, tuple[Objective, Session]] = field(default_factory=dict)
+    loaded: Loaded | None = None
+    _slots: Slots = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies share nothing that an engine compiled."""
-        return {**self.__dict__, "trainers": {}, "testers": {}}
+        return {**self.__dict__, "trainers": {}, "testers": {}, "loaded": None, "_slots": self.slots}
+
+    @property
+    def slots(self) -> Slots:
+        """The optimizer's slots by weight; fetched from the device where they are there alone."""
+        if self.loaded is not None and self.loaded.has_slots:
+            self._slots, self.loaded = self.loaded.trainer.slots_now(), replace(self.loaded, has_slots=False)
+        return self._slots
+
+    @slots.setter
+    def slots(self, slots: Slots) -> None:
+        self._slots, self.loaded = slots, None
 
     def classes(self, model: BaseModel) -> dict[str, int | None]:
         """For each output that has a loss, how many classes its targets number; None where they are any numbers."""

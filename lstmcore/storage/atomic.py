@@ -44,7 +44,7 @@ def replacing(path: PathLike) -> Iterator[BinaryIO]:
             reason = f"{error.strerror}; nothing was written, and what was there before is unchanged"
             raise OSError(error.errno, reason, os.fspath(path)) from error
         raise
-    _sync(directory)
+    sync(directory)
 
 
 def _mode(target: str) -> int | None:
@@ -68,7 +68,7 @@ def _create(temporary: str, mode: int | None) -> BinaryIO:
     return open(descriptor, "w+b")
 
 
-def _sync(directory: str) -> None:
+def sync(directory: str) -> None:
     """Makes a rename last; Windows has no such call."""
     if os.name != "posix":
         return

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError
+from lstmcore.errors import DamagedFileError, FileError, MissingLibraryError, UnsafeFileError
 from lstmcore.storage.container import show
 from lstmcore.storage.hdf5_attributes import text_lengths
 from lstmcore.storage.opening import Window
@@ -299,7 +299,9 @@ def _library(name: str) -> Any:
     try:
         import h5py
     except ImportError:
-        raise ImportError(f"{name} is an HDF5 file, and h5py reads those: pip install 'lstmcore[hdf5]'") from None
+        raise MissingLibraryError(
+            f"{name} is an HDF5 file, and h5py reads those; it is not installed: pip install 'lstmcore[hdf5]'"
+        ) from None
     return h5py
 
 

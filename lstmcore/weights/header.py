@@ -28,7 +28,7 @@ from lstmcore.storage.container import (
 
 FORMAT = "lstmcore"
 FORMAT_VERSION = 1
-GATES = "ifco"
+GATES = ops.Lstm.gates
 
 _RESERVED = ("format", "format_version", "model", "gates", "opset", "lstmcore_version", "digests")
 
@@ -132,7 +132,8 @@ def _check_format(metadata: Mapping[str, str], name: str) -> None:
         given = show(metadata["format"]) if "format" in metadata else "missing"
         raise ForeignFileError(
             f"{name} is a safetensors file, but not a weight file of lstmcore: its metadata 'format' is "
-            f"{given}, expected {FORMAT!r}. Read its arrays with safetensors, and give them to model.set_weights."
+            f"{given}, expected {FORMAT!r}. Give it to lc.import_model, with the model whose weights it holds: "
+            "spec=model."
         )
     version = _number(metadata, "format_version", name)
     if version > FORMAT_VERSION:

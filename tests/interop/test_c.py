@@ -15,7 +15,8 @@ from lstmcore_conformance import cases, subjects
 import lstmcore as lc
 from lstmcore import plugins
 from lstmcore.errors import DamagedFileError, ExportError, FileError, ForeignFileError, MissingLibraryError, SpecError
-from lstmcore.interop.c import judge
+from lstmcore.interop import formats
+from lstmcore.interop.c import judge, reading
 from lstmcore.interop.c.files import text
 from lstmcore.interop.c.text import KEYWORDS, identifier, literal, remark
 from lstmcore.layers import (
@@ -392,3 +393,17 @@ def test_remarks_may_differ_and_nothing_beside_them(tmp_path: Path) -> None:
         path.write_text(f"{whole[:first]} *   {hidden}\n{whole[first:]}")
         with pytest.raises(DamagedFileError, match="not what lstmcore writes"):
             lc.import_model(path)
+
+
+def test_what_is_in_a_header_is_told_from_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = chain(Input((None, 3)), LSTM(4), Dense(9_000), Dense(1), name="wide")
+    lc.export_model(model, tmp_path / "wide.h", name="net")
+    row = formats.row_of(tmp_path / "wide.h")
+    monkeypatch.setattr(reading, "_TAIL", 20_000)  # of 1 MB
+    found = formats.function(str(row.lists))(tmp_path / "wide.h")
+    held = [(a.name, a.shape, a.dtype) for a in found.arrays]
+    assert held == [(name, array.shape, "float32") for name, array in model.weights.items()]
+    assert found.about["model"] == "wide" and found.about["name"] == "net"
+    (tmp_path / "other.h").write_text("int x;\n")
+    with pytest.raises(ForeignFileError):
+        reading.lists(tmp_path / "other.h")

@@ -211,6 +211,27 @@ def test_a_gru_between_other_layers_of_keras_1(tmp_path: Path) -> None:
     assert model.get_layer("out").bias_regularizer.l1 == 0.3
 
 
+@pytest.mark.parametrize(("kind", "letters", "count"), [("LSTM", "ifco", 4), ("GRU", "zrh", 3)])
+def test_keras_1_for_a_gpu_had_the_gates_in_one_array(kind: str, letters: str, count: int, tmp_path: Path) -> None:
+    """consume_less="gpu" of its recurrent.py: lstm slices i, f, c, o; GRU z, r, h."""
+    rng = np.random.default_rng(5)
+    single = gates(rng, "it", letters, 3, 4)
+    side_by_side = {
+        f"it_{k}:0": np.concatenate([single[f"it_{k}_{gate}:0"] for gate in letters], -1) for k in ("W", "U", "b")
+    }
+    options = {"name": "it", "output_dim": 4, "inner_activation": "hard_sigmoid", "activation": "tanh"}
+    config = {"class_name": "Sequential", "config": [first(kind, consume_less="gpu", **options)]}
+    x = rng.normal(size=(2, 5, 3)).astype("f4")
+    w = {key[3:-2]: array for key, array in single.items()}
+    wanted = lstm_1(x, w)[:, -1] if kind == "LSTM" else gru_1(x, w)
+    for k, arrays in enumerate((single, side_by_side)):
+        model = lc.import_model(make.listed(tmp_path / f"{k}.h5", config, {"it": arrays}, None))
+        assert error(model.predict(x, verbose=0), wanted) <= LIMIT
+    with pytest.raises(WeightsMismatchError):
+        wrong = {**side_by_side, "it_b:0": np.zeros(2 * 4 * count, "f4")}
+        lc.import_model(make.listed(tmp_path / "w.h5", config, {"it": wrong}, None))
+
+
 @pytest.mark.parametrize(("mode", "expected"), [("concat", 6), ("sum", 3), ("mul", 3), ("ave", 3)])
 def test_merge_of_keras_1(mode: str, expected: int, tmp_path: Path) -> None:
     dense = {"output_dim": 3, "init": "uniform", "activation": "linear", "bias": False, "input_dim": 2}

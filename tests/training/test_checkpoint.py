@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -356,3 +358,40 @@ def test_a_callback_remembers_arrays_and_numbers_of_every_kind(tmp_path: Path) -
         with pytest.raises(lc.errors.SpecError, match="callback") as caught:
             fit(bad, tmp_path / str(k))
         assert re.search("Own/kept|neither JSON", str(caught.value))
+
+
+TWO = """
+import sys, numpy as np
+from lstmcore.layers import GRU, Input
+from lstmcore.models import Sequential
+from lstmcore.callbacks import LambdaCallback
+model = Sequential([Input((3, 2)), GRU(1)])
+model.compile("sgd", "mse")
+def told(epoch, logs=None):
+    print("at", epoch, flush=True)
+    sys.stdin.readline()
+model.fit(np.ones((4, 3, 2)), np.ones((4, 1)), epochs=3, verbose=0, checkpoint=sys.argv[1],
+          callbacks=[LambdaCallback(on_epoch_begin=told)])
+"""
+
+
+def test_two_processes_do_not_write_to_one_directory(tmp_path: Path) -> None:
+    pipe = subprocess.PIPE
+    run = [sys.executable, "-c", TWO, str(tmp_path / "run")]
+    first = subprocess.Popen(run, stdin=pipe, stdout=pipe, text=True)
+    try:
+        assert first.stdout is not None and first.stdin is not None
+        assert first.stdout.readline() == "at 0\n"
+        (tmp_path / "run" / f".{NAME}.1234.tmp").write_bytes(b"being written")
+        second = subprocess.run(run, input="\n\n\n", capture_output=True, text=True, check=False)
+        assert second.returncode == 1
+        assert f"another training writes its checkpoints to {tmp_path / 'run'} (process {first.pid})" in second.stderr
+        assert (tmp_path / "run" / f".{NAME}.1234.tmp").exists()
+        first.stdin.write("\n\n\n")
+        first.stdin.flush()
+        assert first.communicate()[0] == "at 1\nat 2\n" and first.returncode == 0
+    finally:
+        first.kill()
+        first.communicate()
+    third = subprocess.run(run, input="", capture_output=True, text=True, check=True)
+    assert third.stdout == ""  # all three epochs are there

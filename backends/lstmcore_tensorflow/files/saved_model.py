@@ -10,11 +10,9 @@ Files of others are read here, not by TensorFlow: see `variables`.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,23 +39,31 @@ from lstmcore.storage.atomic import PathLike
 from lstmcore.storage.container import show
 from lstmcore.storage.description import MAX_BYTES, read_description
 from lstmcore.storage.folder import replacing_folder
-from lstmcore.storage.opening import Window, open_regular, read_all
+from lstmcore.storage.opening import Window, open_regular
 from lstmcore_tensorflow.files import graphs
 from lstmcore_tensorflow.files.serving import Served, clean, signature
-from lstmcore_tensorflow.files.variables import read_index, read_numbers
+from lstmcore_tensorflow.listing.folder import (
+    ABOUT,
+    EXTRA,
+    FORMAT,
+    GRAPH,
+    INDEX,
+    MODEL,
+    NUMBERS,
+    VERSION,
+    called,
+    check_folder,
+    content,
+    opened,
+    sizes,
+)
+from lstmcore_tensorflow.listing.saved_model import SIGNATURE, said
+from lstmcore_tensorflow.listing.variables import VALUE, read_index, read_numbers
 
 if TYPE_CHECKING:
     from lstmcore.models.base import BaseModel
 
-FORMAT = "lstmcore.saved_model"
-VERSION = 1
-SIGNATURE = "serving_default"
-EXTRA = "assets.extra"
-ABOUT, MODEL = f"{EXTRA}/lstmcore.json", f"{EXTRA}/lstmcore.model.json"
-GRAPH = "saved_model.pb"
-INDEX, NUMBERS = "variables/variables.index", "variables/variables.data-00000-of-00001"
 _KNOWN = {GRAPH, "fingerprint.pb", "keras_metadata.pb", "variables", "assets", EXTRA}
-_MOST_FILES = 64
 _CHUNK = 1 << 20
 
 
@@ -130,27 +136,24 @@ def _variables(path: PathLike, model: BaseModel, about: Mapping[str, Any], name:
     """The variables by the weights' paths, once names, shapes and dtypes fit."""
     entries = read_index(_text(path, INDEX, about), f"{name}, {INDEX}")
     keys = {_key(weight): weight for weight in expected(model)}
-    held = {key for key in entries if key.endswith(_VALUE)}
+    held = {key for key in entries if key.endswith(VALUE)}
     faults = [f"{weight} is missing" for key, weight in keys.items() if key not in held]
-    faults += [f"{show(key.removesuffix(_VALUE))} is not of this model" for key in sorted(held - set(keys))]
+    faults += [f"{show(key.removesuffix(VALUE))} is not of this model" for key in sorted(held - set(keys))]
     for key, weight in keys.items():
         shape, dtype = expected(model)[weight]
         if key in held and (entries[key].shape, entries[key].dtype) != (shape, dtype):
             faults.append(f"{weight} is {entries[key].dtype} of shape {entries[key].shape}; expected {dtype}, {shape}")
     if faults:
         raise WeightsMismatchError(f"{name} holds the weights of another model:\n  " + "\n  ".join(faults[:40]))
-    with _opened(path, NUMBERS) as file:
+    with opened(path, NUMBERS) as file:
         arrays, digest = read_numbers(file, entries, keys, f"{name}, {NUMBERS}")
     _compare(about, NUMBERS, digest, name)
     return arrays
 
 
-_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-
-
 def _key(weight: str) -> str:
     """What TensorFlow's object graph calls a variable in a dict."""
-    return f"weights/{weight.replace('.', '..').replace('/', '.S')}{_VALUE}"
+    return f"weights/{weight.replace('.', '..').replace('/', '.S')}{VALUE}"
 
 
 def _check(model: BaseModel, about: Mapping[str, Any], name: str) -> None:
@@ -178,8 +181,12 @@ def run(path: PathLike, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any
 
 
 def ends(about: Mapping[str, Any], inputs: Sequence[Any]) -> tuple[dict[str, Any], list[str]]:
-    """The inputs by name, and the names of the outputs: with the states, if these are among the inputs."""
-    states = list(about["states"].values()) if len(inputs) > len(about["inputs"]) else []
+    """The inputs by name, and the names of the outputs: with the states, if these are among the inputs.
+
+    States are in the order of their names in the model, which the folder's own may not keep.
+    """
+    told = about["states"] if len(inputs) > len(about["inputs"]) else {}
+    states = [told[name] for name in sorted(told)]
     names = [*about["inputs"], *(before for before, _ in states)]
     return dict(zip(names, inputs, strict=True)), [*about["outputs"], *(after for _, after in states)]
 
@@ -207,33 +214,25 @@ def _running(path: PathLike) -> tuple[dict[str, Any], Any]:
 
 
 def _copy(path: PathLike, to: str) -> None:
-    for inner, size in _listed(os.fspath(path), called(path)).items():
+    for inner, size in sizes(os.fspath(path), called(path)).items():
         os.makedirs(os.path.dirname(os.path.join(to, inner)), exist_ok=True)
-        with _opened(path, inner) as file, open(os.path.join(to, inner), "wb") as new:
+        with opened(path, inner) as file, open(os.path.join(to, inner), "wb") as new:
             shutil.copyfileobj(Window(file, 0, size), new, _CHUNK)
 
 
 # The files of a folder.
 
 
-def called(path: PathLike) -> str:
-    """The folder's name for messages."""
-    return os.path.basename(os.path.abspath(os.fspath(path)))
-
-
 def _about(path: PathLike) -> dict[str, Any]:
     """What lstmcore wrote about the folder, whose files are those that were written."""
     name = called(path)
-    if not os.path.isdir(path):
-        raise ForeignFileError(f"{name} is no folder, and so no SavedModel.")
+    check_folder(path)
     if not os.path.exists(os.path.join(os.fspath(path), ABOUT)):
         raise ForeignFileError(
             f"{name} was not written by lstmcore: it has no {ABOUT}. Give the file it was made from."
         )
-    _listed(os.fspath(path), name)  # no links
-    about = read_description(_text(path, ABOUT), f"{name}, {ABOUT}")
-    if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("version") != VERSION:
-        raise DamagedFileError(f"{name}: its {ABOUT} is not of format {FORMAT}, version {VERSION}.")
+    sizes(os.fspath(path), name)  # no links
+    about = said(content(path, ABOUT, MAX_BYTES), name)
     if not isinstance(about.get("files"), dict):
         raise DamagedFileError(f"{name}: its {ABOUT} does not say which files it has.")
     return about
@@ -246,7 +245,7 @@ def _compare(about: Mapping[str, Any], inner: str, digest: str, name: str) -> No
 
 def _check_others(path: PathLike, about: Mapping[str, Any], name: str) -> None:
     """Compares the files that are not read here; those that are, are compared as they are read."""
-    files = _listed(os.fspath(path), name)
+    files = sizes(os.fspath(path), name)
     read = (MODEL, INDEX, NUMBERS)
     if set(files) - {ABOUT} != set(about["files"]) or not set(read) <= set(files):
         odd = sorted({*about["files"], *read} ^ (set(files) - {ABOUT}))
@@ -260,41 +259,15 @@ def _check_others(path: PathLike, about: Mapping[str, Any], name: str) -> None:
         _compare(about, inner, _digest(os.path.join(os.fspath(path), inner), graphs.MOST_BYTES), name)
 
 
-def _text(path: PathLike, inner: str, about: Mapping[str, Any] | None = None) -> bytes:
-    with _opened(path, inner) as file:
-        raw = read_all(file, MAX_BYTES)
-    if raw is None:
-        raise UnsafeFileError(f"{called(path)}: {inner} has more than {MAX_BYTES} bytes.")
-    if about is not None:
-        _compare(about, inner, hashlib.sha256(raw).hexdigest(), called(path))
+def _text(path: PathLike, inner: str, about: Mapping[str, Any]) -> bytes:
+    raw = content(path, inner, MAX_BYTES)
+    _compare(about, inner, hashlib.sha256(raw).hexdigest(), called(path))
     return raw
-
-
-def _opened(path: PathLike, inner: str) -> io.FileIO:
-    try:
-        return open_regular(os.path.join(os.fspath(path), inner))
-    except FileNotFoundError:
-        raise DamagedFileError(f"{called(path)} has no {inner}; use another copy.") from None
-
-
-def _listed(folder: str, name: str) -> dict[str, int]:
-    """The size of each file, by its path within; UnsafeFileError for links, and for more than there can be."""
-    found: dict[str, int] = {}
-    count = 0
-    for inner, folders, files in os.walk(folder):
-        for entry in (*folders, *files):
-            whole = os.path.join(inner, entry)
-            told, count = os.lstat(whole), count + 1
-            if not (stat.S_ISREG(told.st_mode) or stat.S_ISDIR(told.st_mode)) or count > _MOST_FILES:
-                raise UnsafeFileError(f"{name} holds {show(entry)}, which is no file of a SavedModel.")
-            if stat.S_ISREG(told.st_mode):
-                found[os.path.relpath(whole, folder).replace(os.sep, "/")] = told.st_size
-    return dict(sorted(found.items()))
 
 
 def _digests(folder: str) -> dict[str, str]:
     """The SHA-256 of each file of a folder that was just written."""
-    return {inner: _digest(os.path.join(folder, inner), None) for inner in _listed(folder, called(folder))}
+    return {inner: _digest(os.path.join(folder, inner), None) for inner in sizes(folder, called(folder))}
 
 
 def _digest(path: str, most: int | None) -> str:

@@ -25,17 +25,14 @@ from lstmcore.interop.vectors import Verification
 from lstmcore.layers.options import FLAG, POSITIVE, checked
 from lstmcore.models.files import unbuilt_description
 from lstmcore.storage.atomic import PathLike, replacing
-from lstmcore.storage.description import read_description
 from lstmcore.storage.opening import open_regular, read_all
 from lstmcore_tensorflow.files.saved_model import ends
 from lstmcore_tensorflow.files.serving import Served, clean, signature
+from lstmcore_tensorflow.listing.tflite import ABOUT, FORMAT, MODEL, VERSION, said
 
 if TYPE_CHECKING:
     from lstmcore.models.base import BaseModel
 
-FORMAT = "lstmcore.tflite"
-VERSION = 1
-MODEL, ABOUT = "lstmcore.model", "lstmcore.about"
 SIGNATURE = "serving_default"
 MOST_BYTES = (1 << 31) - 1  # offsets in a flatbuffer have 31 bits
 
@@ -199,7 +196,4 @@ def _about(data: bytes, name: str) -> dict[str, Any]:
         raise DamagedFileError(f"{name} is damaged: {type(error).__name__}: {error}") from None
     if raw is None:
         raise ForeignFileError(f"{name} carries no test vectors: lstmcore did not write it")
-    about = read_description(raw, f"{name}, {ABOUT}")
-    if not isinstance(about, dict) or about.get("format") != FORMAT or about.get("version") != VERSION:
-        raise DamagedFileError(f"{name}: its {ABOUT} is not of format {FORMAT}, version {VERSION}.")
-    return about
+    return said(raw, name)

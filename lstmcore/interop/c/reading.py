@@ -6,6 +6,7 @@ the very same text.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from lstmcore.errors import DamagedFileError, ForeignFileError, LstmcoreError, U
 from lstmcore.interop import vectors
 from lstmcore.interop.c.files import text
 from lstmcore.interop.c.header import BEGIN, END, weight_names
+from lstmcore.interop.listing import Listed, Listing
 from lstmcore.interop.presented import present
 from lstmcore.interop.specs import specified
 from lstmcore.layers.base import placeholder_weights
@@ -57,16 +59,34 @@ def read(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
     return target
 
 
+def lists(path: PathLike) -> Listing:
+    """The arrays of a header of `write`, as the description at its end has them; its numbers are not read."""
+    name = os.path.basename(os.fspath(path))
+    with open_regular(path) as file:
+        about, model = _described(file, name)
+    rows = [Listed(key, shape, dtype) for key, (shape, dtype) in expected(model).items()]
+    told = {"written by": f"lstmcore {about.get('lstmcore')}", "model": str(model.name), "name": about.get("name")}
+    # what runs it takes all steps of a sample, as NAME_predict does
+    return Listing(tuple(rows), {**told, "streaming": False})
+
+
+def _described(file: io.FileIO, name: str) -> tuple[dict[str, Any], BaseModel]:
+    """What the end of a header says, and the model that it describes, without weights."""
+    size = os.fstat(file.fileno()).st_size
+    file.seek(max(size - _TAIL, 0))
+    about = _about(read_all(file, _TAIL) or b"", name)
+    with placeholder_weights():
+        model = deserialize(about.get("model"))
+        model.program  # noqa: B018  builds the weights
+    return about, model
+
+
 def proved(path: PathLike) -> tuple[BaseModel, str]:
     """The model in a header, and the text that it is written as, which is that of the file."""
     name = os.path.basename(os.fspath(path))
     with open_regular(path) as file:
+        about, model = _described(file, name)
         size = os.fstat(file.fileno()).st_size
-        file.seek(max(size - _TAIL, 0))
-        about = _about(read_all(file, _TAIL) or b"", name)
-        with placeholder_weights():
-            model = deserialize(about.get("model"))
-            model.program  # noqa: B018  builds the weights
         count = sum(array.size for array in model.weights.values())
         if not 3 * count <= size <= _MOST_OF_A_NUMBER * count + _ROOM:
             raise UnsafeFileError(f"{name} has {size} bytes; the model that it describes has {count} numbers.")

@@ -59,8 +59,8 @@ def read_json(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
     name = os.path.basename(os.fspath(path))
     if weights is None:
         raise UnsupportedFileError(
-            f"{name} describes a model without its weights: give weights=, or build it with Keras 3's JSON by "
-            "lstmcore.models.model_from_json."
+            f"{name} describes a model without its weights: give weights= (--weights), or build it with Keras 3's JSON "
+            "by lstmcore.models.model_from_json."
         )
     if spec is not None:
         raise UnsupportedFileError(f"{name} describes a model itself; leave spec out.")

@@ -1,17 +1,21 @@
 """How each generation stores the weights of each layer, a row for each: their arrays to ours.
 
-Ours are those of Keras 2 and 3, so most layers have no row. The orders of gates were read in Keras' own converter
-(tf-keras, saving/legacy/hdf5_format.py) and measured on files of each.
+Ours are those of Keras 2 and 3, so most layers have no row. Those of recurrent layers are in `lstmcore.layouts`;
+the orders of gates were read in Keras' own converter (tf-keras, saving/legacy/hdf5_format.py) and measured on files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lstmcore import ops
+from lstmcore.layouts import LAYOUTS, foreign_shape, from_foreign, holds, names
+from lstmcore.ops import Recurrent
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -44,13 +48,28 @@ def as_it_is(source: str) -> Part:
     return Part((source,), lambda shape, found: list(found) == [shape], lambda arrays, _: arrays[0])
 
 
-def _gates(letter: str, gates: str) -> Part:
-    """One array for each gate, side by side in the order given: Keras 1."""
+def _of_gates(form: str, kind: type[Recurrent], port: str) -> Part:
+    """A weight of a recurrent layer, as `lstmcore.layouts` has it."""
+
+    def like(shape: Shape) -> Recurrent:
+        units = shape[-1] // len(kind.gates)
+        if kind is not ops.Gru:
+            return kind(units)
+        # only a bias tells
+        return ops.Gru(units, reset_after=len(shape) == 2 if port == "bias" else LAYOUTS[form][kind].resets[0])
 
     def fits(shape: Shape, found: Sequence[Shape]) -> bool:
-        return [(*shape[:-1], shape[-1] // len(gates))] * len(gates) == list(found)
+        op = like(shape)
+        if not holds(form, op):
+            return False
+        wanted = foreign_shape(form, op, port, shape)
+        return list(found) == ([wanted[1:]] * wanted[0] if len(sources) > 1 else [wanted])
 
-    return Part(tuple(f"{letter}_{gate}" for gate in gates), fits, lambda arrays, _: np.concatenate(arrays, axis=-1))
+    def make(arrays: Sequence[Array], shape: Shape) -> Array:
+        return from_foreign(form, like(shape), port, np.stack(arrays) if len(sources) > 1 else arrays[0])
+
+    sources = names(form, kind, port)
+    return Part(sources, fits, make)
 
 
 def _conv_fits(shape: Shape, found: Sequence[Shape]) -> bool:
@@ -67,79 +86,31 @@ def _conv(arrays: Sequence[Array], shape: Shape) -> Array:
     return kernel[:, 0]
 
 
-def _blocks(array: Array, gates: int) -> list[Array]:
-    return np.split(array, gates, axis=-1)
-
-
-def _cudnn_kernel(gates: int) -> Part:
-    def make(arrays: Sequence[Array], _: Shape) -> Array:
-        return np.hstack([block.T.reshape(block.shape, order="F") for block in _blocks(arrays[0], gates)])
-
-    return Part(("kernel",), lambda shape, found: list(found) == [shape], make)
-
-
-def _cudnn_recurrent(gates: int) -> Part:
-    def make(arrays: Sequence[Array], _: Shape) -> Array:
-        return np.hstack([block.T for block in _blocks(arrays[0], gates)])
-
-    return Part(("recurrent_kernel",), lambda shape, found: list(found) == [shape], make)
-
-
-def _two_biases_fit(shape: Shape, found: Sequence[Shape]) -> bool:
-    return list(found) == [(2 * shape[0],)]
-
-
-def _flat_fits(shape: Shape, found: Sequence[Shape]) -> bool:
-    return len(shape) == 2 and list(found) == [(shape[0] * shape[1],)]
-
-
-CUDNN_LSTM = Layout(
-    "LSTM",
-    "CuDNNLSTM",
-    {
-        "kernel": _cudnn_kernel(4),
-        "recurrent_kernel": _cudnn_recurrent(4),
-        "bias": Part(("bias",), _two_biases_fit, lambda arrays, _: arrays[0].reshape(2, -1).sum(axis=0)),
-    },
-)
-CUDNN_GRU = Layout(
-    "GRU",
-    "CuDNNGRU",
-    {
-        "kernel": _cudnn_kernel(3),
-        "recurrent_kernel": _cudnn_recurrent(3),
-        "bias": Part(("bias",), _flat_fits, lambda arrays, shape: arrays[0].reshape(shape)),
-    },
-)
-
-
 def _plain(**sources: str) -> dict[str, Part]:
     return {weight: as_it_is(source) for weight, source in sources.items()}
 
 
-LAYOUTS: tuple[Layout, ...] = (
-    Layout(
-        "LSTM",
-        "Keras 1",
-        {"kernel": _gates("W", "ifco"), "recurrent_kernel": _gates("U", "ifco"), "bias": _gates("b", "ifco")},
-    ),
-    Layout(
-        "GRU",
-        "Keras 1",
-        {"kernel": _gates("W", "zrh"), "recurrent_kernel": _gates("U", "zrh"), "bias": _gates("b", "zrh")},
-    ),
-    Layout("SimpleRNN", "Keras 1", _plain(kernel="W", recurrent_kernel="U", bias="b")),
+_LAYERS: Mapping[type[Recurrent], str] = {ops.Lstm: "LSTM", ops.Gru: "GRU", ops.SimpleRnn: "SimpleRNN"}
+_WRITERS = {"keras 1": "Keras 1", "keras 1 gpu": "Keras 1", "cudnn": "CuDNN"}
+
+
+def _recurrent() -> Iterator[Layout]:
+    for form, writer in _WRITERS.items():
+        for kind in LAYOUTS[form]:
+            yield Layout(_LAYERS[kind], writer, {port: _of_gates(form, kind, port) for port in kind.weights})
+
+
+ROWS: tuple[Layout, ...] = (
+    *_recurrent(),
     Layout("Dense", "Keras 1", _plain(kernel="W", bias="b")),
     Layout("Embedding", "Keras 1", _plain(embeddings="W")),
     Layout("Conv1D", "Keras 1", {"kernel": Part(("W",), _conv_fits, _conv), **_plain(bias="b")}),
     # what Keras 1 called the deviation is the variance
     Layout("BatchNormalization", "Keras 1", _plain(moving_mean="running_mean", moving_variance="running_std")),
     Layout("PReLU", "Keras 1", _plain(alpha="alphas")),
-    CUDNN_LSTM,
-    CUDNN_GRU,
 )
 
 
 def candidates(layer: str) -> list[Layout]:
     """The ways in which a layer of that class may be stored, Keras 2 and 3's first."""
-    return [Layout(layer, "Keras", {}), *(row for row in LAYOUTS if row.layer == layer)]
+    return [Layout(layer, "Keras", {}), *(row for row in ROWS if row.layer == layer)]

@@ -1,28 +1,21 @@
-"""What is in an ONNX file, told from its headers: the bytes of the weights are passed over, not read.
-
-A protocol buffer is a row of fields: a key, a length, that many bytes. Only what is looked at is read, through a small
-buffer, so that a file of 1 GB takes no more memory than one of 1 KB. The format: protobuf.dev, "Encoding".
-"""
+"""What is in an ONNX file, told from its headers: the bytes of the weights are passed over, not read."""
 
 from __future__ import annotations
 
 import io
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from lstmcore.errors import DamagedFileError, ForeignFileError, UnsafeFileError
+from lstmcore.errors import ForeignFileError, UnsafeFileError
 from lstmcore.interop.listing import Listed, Listing
 from lstmcore.interop.onnx.loading import DTYPES
 from lstmcore.storage.atomic import PathLike
+from lstmcore.storage.messages import MOST_TEXT, Field, Messages
 from lstmcore.storage.opening import open_regular
 
-MOST_FIELDS = 4_000_000
-MOST_TEXT = 1 << 16
 _NAMES: Mapping[str, str] = {"f": "float", "i": "int", "u": "uint", "?": "bool"}
-Field = tuple[int, int, int]
-"""Its number, its value (or the length of its bytes), and where its bytes begin (-1: it has none)."""
 
 
 def list_onnx(path: PathLike) -> Listing:
@@ -35,62 +28,8 @@ def list_onnx(path: PathLike) -> Listing:
         return _Lister(file, name, os.fstat(file.fileno()).st_size).model()
 
 
-class _Lister:
-    def __init__(self, file: io.BufferedReader[Any], name: str, size: int) -> None:
-        self.file, self.name, self.size, self.left = file, name, size, MOST_FIELDS
-
-    # Bytes.
-
-    def fields(self, start: int, size: int) -> Iterator[Field]:
-        """The fields of the message there."""
-        at, end = start, start + size
-        while at < end:
-            self.left -= 1
-            if self.left < 0:
-                raise UnsafeFileError(f"{self.name} has more than {MOST_FIELDS} fields")
-            self.file.seek(at)
-            key = self.varint()
-            number, wire = key >> 3, key & 7
-            if wire == 0:
-                value = self.varint()
-                at = self.file.tell()
-                yield number, value, -1
-            elif wire == 2:
-                length = self.varint()
-                begin = self.file.tell()
-                if length > end - begin:
-                    raise self.damaged()
-                at = begin + length
-                yield number, length, begin
-            elif wire in (1, 5):
-                at = self.file.tell() + (8 if wire == 1 else 4)
-            else:
-                raise self.damaged()
-        if at != end:
-            raise self.damaged()
-
-    def varint(self) -> int:
-        value = shift = 0
-        while shift < 70:
-            byte = self.file.read(1)
-            if not byte:
-                break
-            value |= (byte[0] & 127) << shift
-            if byte[0] < 128:
-                return value
-            shift += 7
-        raise self.damaged()
-
-    def text(self, begin: int, length: int) -> str:
-        if begin < 0 or length > MOST_TEXT:
-            raise UnsafeFileError(f"{self.name} has a name of {length} bytes; at most {MOST_TEXT} are read")
-        self.file.seek(begin)
-        return self.file.read(length).decode("utf-8", "replace")
-
-    def damaged(self) -> DamagedFileError:
-        return DamagedFileError(f"{self.name} is cut short or altered, or no ONNX file")
-
-    # Messages.
+class _Lister(Messages):
+    what = "ONNX file"
 
     def model(self) -> Listing:
         about: dict[str, Any] = {}

@@ -297,7 +297,8 @@ _FUNCTIONS: tuple[tuple[str, Function], ...] = (
 )
 
 
-def _orders(gates: str, kind: type[Op]) -> Iterator[Mistake]:
+def _orders(kind: type[Recurrent]) -> Iterator[Mistake]:
+    gates = kind.gates
     right = tuple(range(len(gates)))
     swaps = [
         order for order in itertools.permutations(right) if sum(a != b for a, b in zip(order, right, strict=True)) == 2
@@ -324,8 +325,8 @@ def _activations() -> Iterator[Mistake]:
 
 
 MISTAKES: tuple[Mistake, ...] = (
-    *_orders("ifco", ops.Lstm),
-    *_orders("zrh", ops.Gru),
+    *_orders(ops.Lstm),
+    *_orders(ops.Gru),
     Mistake("reset_after=True", (ops.Gru,), "reset", _reset(True)),
     Mistake("reset_after=False", (ops.Gru,), "reset", _reset(False)),
     *_activations(),

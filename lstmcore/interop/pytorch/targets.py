@@ -201,9 +201,14 @@ def _recurrent(layer: Any, unit: Unit) -> list[Fill] | str:
     if fault:
         return _with_reason(fault, unit, own)
     op = _OPS[kind](layer)
-    roles = {"kernel": ("weight_ih",), "recurrent_kernel": ("weight_hh",), "bias": ("bias_ih", "bias_hh")}
+    return [_filled(layer, op, weight) for weight in own]
+
+
+def _filled(layer: Any, op: ops.Recurrent, port: str) -> Fill:
+    """A weight with gates, as `layouts` has it."""
     gates = tuple(layouts.LAYOUTS["pytorch"][type(op)].gates.index(gate) for gate in op.gates)
-    return [Fill(layer, w, roles[w], _maker(op, w), () if w == "bias" else gates) for w in own]
+    roles = layouts.names("pytorch", type(op), port)
+    return Fill(layer, port, roles, _maker(op, port), () if port == "bias" else gates)
 
 
 def _maker(op: ops.Recurrent, port: str) -> Make:
@@ -229,12 +234,9 @@ def _projected(layer: Any, unit: Unit) -> list[Fill] | str:
     fault = _expects(unit, wanted)
     if fault:
         return fault
-    # the gates of both stand in the order i f c o
-    roles = {"kernel": "weight_ih", "recurrent_kernel": "weight_hh", "projection_kernel": "weight_hr"}
-    fills = [Fill(layer, weight, (role,), _turned, (0,)) for weight, role in roles.items()]
     op = ops.Lstm(layer.units, use_bias=layer.use_bias)
-    bias = Fill(layer, "bias", ("bias_ih", "bias_hh"), _maker(op, "bias"))
-    return fills + ([bias] if "bias" in own else [])
+    projection = Fill(layer, "projection_kernel", ("weight_hr",), _turned, (0,))
+    return [projection, *(_filled(layer, op, weight) for weight in own if weight != "projection_kernel")]
 
 
 def _bidirectional(layer: Any, unit: Unit) -> list[Fill] | str:

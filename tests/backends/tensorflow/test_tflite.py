@@ -82,7 +82,9 @@ def test_streaming_gives_step_by_step_what_the_sequence_gives(tmp_path: Path) ->
     lc.export_model(model, path, streaming=True, steps=1)
     x, pieces = given(model, 1, 6), []
     program, _ = model.streaming_program(1)
-    states = [np.zeros((1, *program.values[c.before].shape[1:]), "f4") for c in program.carries]
+    states = [
+        np.zeros((1, *program.values[c.before].shape[1:]), "f4") for c in sorted(program.carries, key=lambda c: c.name)
+    ]
     for t in range(6):
         (y, *states), _ = tflite.run(path, [x[:, t : t + 1], *states])
         pieces.append(y)

@@ -169,7 +169,8 @@ class _Step:
         if call.kind == "GRU" and "bias" in self.arrays and self.arrays["bias"].ndim == 2:
             self.arrays["bias"], self.arrays["recurrent_bias"] = self.arrays["bias"]
         if "peephole" in own:
-            for gate, part in zip("iof", np.split(own["peephole"][0], 3), strict=True):
+            order = layouts.LAYOUTS["onnx"][ops.Lstm].peepholes
+            for gate, part in zip(order, np.split(own["peephole"][0], len(order)), strict=True):
                 self.arrays[f"peephole_{gate}"] = part
 
     def program(self, features: tuple[int | None, ...]) -> Program:

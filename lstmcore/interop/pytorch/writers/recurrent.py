@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from lstmcore import ops
+from lstmcore import layouts, ops
 from lstmcore.activations import ALONG_AXIS, Function
 from lstmcore.interop.pytorch.scope import Expr, File, Site
-from lstmcore.interop.pytorch.state import Entry
+from lstmcore.interop.pytorch.state import FORM, Entry
 from lstmcore.interop.pytorch.text import atom, camel
 from lstmcore.interop.pytorch.writers import functions
 from lstmcore.ops import Recurrent
@@ -44,15 +44,13 @@ def write(site: Site) -> None:
 
 def entries(site: Site, suffix: str) -> list[Entry]:
     """Its weights, as the modules have them: two biases, of which the second is often zero."""
-    op, count = site.op, len(site.op.gates) * site.op.units
-    features, state = site.shape("kernel")[0], "recurrent_kernel"
-    found = [
-        Entry(f".weight_ih_l0{suffix}", (count, features), site.path("kernel"), "gates", op, "kernel"),
-        Entry(f".weight_hh_l0{suffix}", (count, op.units), site.path(state), "gates", op, state),
-    ]
-    if op.use_bias:
-        for part, word in enumerate(("bias_ih", "bias_hh")):
-            found.append(Entry(f".{word}_l0{suffix}", (count,), site.path("bias"), "gates", op, "bias", part))
+    op, found = site.op, []
+    for port in site.node.weights:
+        words = layouts.names(FORM, type(op), port)
+        shape = layouts.foreign_shape(FORM, op, port, site.shape(port))
+        own = shape[1:] if len(words) > 1 else shape
+        for part, word in enumerate(words):
+            found.append(Entry(f".{word}_l0{suffix}", own, site.path(port), "gates", op, port, part))
     return found
 
 

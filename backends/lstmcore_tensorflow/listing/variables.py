@@ -28,12 +28,27 @@ _MOST_KEY = 1024
 _MAGIC = bytes.fromhex("57fb808b247547db")
 _FOOTER, _TRAILER = 48, 5
 _CHUNK = 1 << 20
-_DTYPES: Mapping[int, str] = {1: "float32", 2: "float64"}
+DTYPES: Mapping[int, str] = {
+    1: "float32",
+    2: "float64",
+    3: "int32",
+    4: "uint8",
+    5: "int16",
+    6: "int8",
+    9: "int64",
+    10: "bool",
+    17: "uint16",
+    19: "float16",
+    22: "uint32",
+    23: "uint64",
+}
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+"""What TensorFlow 2 puts behind the name of a variable."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor: ``size`` bytes from ``offset`` in the file of numbers. A dtype that no weight has is a number."""
+    """A tensor: ``size`` bytes from ``offset`` in the file of numbers. A dtype that NumPy lacks is a number."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -154,8 +169,8 @@ class _Index:
         whole = all(isinstance(value, int) and 0 <= value < 1 << 62 for value in (code, offset, size))
         if not whole or shard or not isinstance(shape, bytes) or not set(fields) <= {1, 2, 3, 4, 5, 6}:
             self._damaged(f"its entry {show(self._text(key))} is not one")
-        lengths, dtype = self._shape(shape), _DTYPES.get(code, f"type {code}")
-        if code in _DTYPES and math.prod(lengths) * np.dtype(dtype).itemsize != size:
+        lengths, dtype = self._shape(shape), DTYPES.get(code, f"type {code}")
+        if code in DTYPES and math.prod(lengths) * np.dtype(dtype).itemsize != size:
             self._damaged(f"{show(self._text(key))} is {dtype} of shape {lengths} in {size} bytes")
         return Entry(dtype, lengths, offset, size)
 

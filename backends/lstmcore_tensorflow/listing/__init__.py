@@ -1,0 +1,1 @@
+"""What is in files that TensorFlow runs, told from their headers; TensorFlow need not be installed."""
