@@ -79,6 +79,10 @@ class Match:
             self._used.add(dataset.path)
         self.sources.setdefault((id(owner), weight), Source(owner, weight, part, tuple(datasets)))
 
+    def has(self, module: Module) -> bool:
+        """Whether every weight of a module has its arrays."""
+        return all((id(owner), weight) in self.sources for _, owner, weight in module.owners())
+
     def leaf(self, owner: Module, found: Mapping[str, Dataset]) -> None:
         """The weights of one layer from arrays under their names in some layout."""
         own = owner.own_weights

@@ -6,6 +6,7 @@ Ours are those of Keras 2 and 3, so most layers have no row. The orders of gates
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,6 +118,34 @@ def _plain(**sources: str) -> dict[str, Part]:
     return {weight: as_it_is(source) for weight, source in sources.items()}
 
 
+def _maxout_fits(shape: Shape, found: Sequence[Shape]) -> bool:
+    (first,) = found
+    return len(first) == 3 and (first[1], first[0] * first[2]) == shape
+
+
+def _flat_fit(shape: Shape, found: Sequence[Shape]) -> bool:
+    return (math.prod(found[0]),) == shape
+
+
+def _flat(arrays: Sequence[Array], shape: Shape) -> Array:
+    return arrays[0].reshape(shape)
+
+
+def _maxout(arrays: Sequence[Array], shape: Shape) -> Array:
+    """MaxoutDense has the kernels of its pieces one after another; here they are side by side."""
+    return _flat([arrays[0].transpose(1, 0, 2)], shape)
+
+
+MAXOUT = Layout(
+    "Dense",
+    "MaxoutDense of Keras 1",
+    {
+        "kernel": Part(("maxout_W",), _maxout_fits, _maxout),
+        "bias": Part(("maxout_b",), _flat_fit, _flat),
+    },
+)
+
+
 LAYOUTS: tuple[Layout, ...] = (
     Layout(
         "LSTM",
@@ -137,6 +166,10 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("PReLU", "Keras 1", _plain(alpha="alphas")),
     CUDNN_LSTM,
     CUDNN_GRU,
+    # consume_less="gpu"
+    Layout("LSTM", "Keras 1", _plain(kernel="W", recurrent_kernel="U", bias="b")),
+    Layout("GRU", "Keras 1", _plain(kernel="W", recurrent_kernel="U", bias="b")),
+    MAXOUT,
 )
 
 
