@@ -22,9 +22,10 @@ from lstmcore.storage.hdf5 import Dataset
 Array = NDArray[Any]
 Owner = tuple[int, str]
 
-# Beside weights: what training left, and the state of random generators.
+# Beside weights: what training left (Keras 2.0 on Theano put the number of steps at the root), and the state of random
+# generators.
 BESIDE = re.compile(
-    r"(^|/)(optimizer(_weights)?|_?metrics|_?loss_tracker|seed_generator(_\d+)?)(/|$)|seed_generator_state"
+    r"(^|/)(optimizer(_weights)?|_?metrics|_?loss_tracker|seed_generator(_\d+)?)(/|$)|seed_generator_state|^iterations$"
 )
 
 

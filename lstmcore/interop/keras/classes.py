@@ -143,6 +143,12 @@ KERAS_1: Mapping[str, Row] = {
     "InputLayer": Row("InputLayer", {"input_dtype": "dtype"}),
 }
 
+
+def _words(config: Config) -> Config:
+    """Before 2.0.5, the dtype of an Embedding was that of its input."""
+    return {key: value for key, value in config.items() if key != "dtype" or not str(value).startswith("int")}
+
+
 _NO_TIME_MAJOR = {"time_major": (False,), "num_constants": (None, 0)}
 _CUDNN = {"activation": "tanh", "recurrent_activation": "sigmoid"}
 
@@ -166,7 +172,7 @@ KERAS_2: Mapping[str, Row] = {
         gone={"query_shape": ANY, "key_shape": ANY, "value_shape": ANY, "softmax_robust_masking": (False,)},
     ),
     "SpatialDropout1D": Row("SpatialDropout1D", gone={"noise_shape": ANY}),
-    "Embedding": Row("Embedding", gone={"sparse": (False,)}),
+    "Embedding": Row("Embedding", gone={"sparse": (False,)}, convert=_words),
     "InputLayer": Row("InputLayer", gone={"type_spec": (None,)}),
     "ThresholdedReLU": Row("ReLU", {"theta": "threshold"}, convert=_rectified),
     "AlphaDropout": Row("Dropout", warns=_ALPHA),

@@ -12,6 +12,7 @@ from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError, Unsupp
 from lstmcore.interop import vectors
 from lstmcore.interop.keras.architecture import Translator
 from lstmcore.interop.keras.arrays import Match
+from lstmcore.interop.keras.forms import whole
 from lstmcore.interop.keras.generations import Generation, generation
 from lstmcore.interop.keras.listed import listed
 from lstmcore.interop.keras.masks import check_masks
@@ -67,7 +68,7 @@ def read_json(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
         )
     if spec is not None:
         raise UnsupportedFileError(f"{name} describes a model itself; leave spec out.")
-    return _weights_file(weights, json_in(path)).model
+    return _weights_file(weights, whole(json_in(path), name)).model
 
 
 def read_hdf5(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
@@ -168,6 +169,7 @@ def _specified(spec: Any, file: Hdf5File) -> Built:
 
 def built(description: Any, version: str | None, name: str, file: Hdf5File | None = None) -> Built:
     """The model described, its weights still without memory."""
+    description = whole(description, name)
     row = generation(version or _inner_version(description), description, name)
     translator = Translator(
         name,
