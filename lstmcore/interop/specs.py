@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def unfilled(description: Any) -> BaseModel:
 
 def described(spec: Any) -> Any:
     """What the JSON of a model says; see `specified`."""
-    if isinstance(spec, Mapping):
+    if isinstance(spec, (Mapping, list)):
         return spec
     if isinstance(spec, str) and spec.lstrip().startswith("{"):
         return read_description(spec, "spec")
@@ -56,9 +57,13 @@ def described(spec: Any) -> Any:
 
 def json_in(path: PathLike) -> Any:
     """What a file of JSON says, its size bounded."""
+    from lstmcore.interop.keras.forms import refuse_yaml
+
     name = os.path.basename(os.fspath(path))
     with open_regular(path) as file:
         raw = read_all(file, MAX_BYTES)
     if raw is None:
         raise UnsafeFileError(f"{name} has more than {MAX_BYTES} bytes of JSON, which is more than is read.")
+    raw = raw.removeprefix(codecs.BOM_UTF8)
+    refuse_yaml(raw, name)
     return read_description(raw, name)

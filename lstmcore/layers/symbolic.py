@@ -11,12 +11,13 @@ from lstmcore import tree
 from lstmcore.errors import InputError, SpecError, near
 from lstmcore.layers.module import Mask, Module
 from lstmcore.naming import snake
-from lstmcore.ops import Kind, Shape, Tensor
+from lstmcore.ops import Binary, Kind, Shape, Tensor
 from lstmcore.program import Builder, Value
 
 _serial = itertools.count()
 _EVERYWHERE = ("mask", "training")
 IMPLIED = "implied"  # given as mask=: the mask that comes with the input, also where it would have no effect
+EVERY = "every"  # given as mask= to a layer that merges: the numbers as they are, and of all masks that come the "and"
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +151,8 @@ def lower_call(
         found = mask(arguments[other]) if other in arguments else None
         if found is not None:
             given.setdefault(f"{other}_mask", found)
+    if explicit == EVERY:
+        return _merged_by_every(module, build, first, implied)
     if explicit == IMPLIED:
         explicit = implied
     if (
@@ -169,6 +172,19 @@ def lower_call(
     if not isinstance(masks, tuple):
         masks = (masks, *[None] * (len(outputs) - 1))
     return outputs, masks
+
+
+def _merged_by_every(module: Module, build: Builder, x: Any, masks: Any) -> tuple[tuple[Value, ...], tuple[Mask, ...]]:
+    """A merge as Keras 1 and 2 had it: masks have no influence on the numbers, and what counts does in every input."""
+    if not module.takes_several:
+        raise SpecError(f"mask={EVERY!r} is for layers that merge")
+    outputs, _ = module.lowered(build, x, tree.transform(lambda _: None, x))
+    result, *others = [leaf for leaf in tree.leaves(masks) if leaf is not None] or [None]
+    for other in others:
+        if len(other.shape) != len(result.shape):
+            raise SpecError(f"masks of shapes {result.shape} and {other.shape} meet; expected as many axes in each")
+        (result,) = build.op(Binary("and"), result, other, name="and")
+    return outputs, (result, *[None] * (len(outputs) - 1))
 
 
 def _told(structure: Any) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from lstmcore import tree
 from lstmcore.errors import InputError, SpecError, near
 from lstmcore.layers.core import InputLayer, symbolic_input
+from lstmcore.layers.merge import Concatenate, Dot, Maximum, Merge, Minimum, Multiply
 from lstmcore.layers.module import Module
 from lstmcore.layers.serialization import deserialize, serialize
-from lstmcore.layers.symbolic import IMPLIED, Call, SymbolicTensor, call
+from lstmcore.layers.symbolic import EVERY, IMPLIED, Call, SymbolicTensor, call
 from lstmcore.models.graph import Graph
 
 TENSOR = "__keras_tensor__"
@@ -134,6 +135,7 @@ def _connect(modules: Mapping[str, Module], waiting: Mapping[str, list[Any]], ca
             while nodes and all(_find(history, modules, calls) is not None for history in _histories(nodes[0])):
                 args, kwargs = _arguments(nodes.pop(0), modules, calls)
                 _check_masked(name, args, kwargs)
+                _check_every(modules[name], args, kwargs)
                 try:
                     call(modules[name], args, kwargs)
                 except InputError as error:
@@ -145,6 +147,34 @@ def _connect(modules: Mapping[str, Module], waiting: Mapping[str, list[Any]], ca
                 "a functional model: these layers wait for each other, in a cycle or for an output that nothing "
                 f"makes: {', '.join(rest)}"
             )
+
+
+def _check_every(module: Module, args: list[Any], kwargs: dict[str, Any]) -> None:
+    """Takes `EVERY` out again where it would change nothing."""
+    if kwargs.get("mask") == EVERY and not every_matters(module, tree.leaves(args)):
+        del kwargs["mask"]
+
+
+def every_matters(module: Module, tensors: Iterable[Any]) -> bool:
+    """Whether ``mask="every"`` changes a merge of these: their masks differ, or act upon its numbers."""
+    inputs = [leaf for leaf in tensors if isinstance(leaf, SymbolicTensor)]
+    makers = {_maker(tensor) for tensor in inputs}
+    if not isinstance(module, Merge) or isinstance(module, Dot) or makers <= {None}:
+        return False
+    if isinstance(module, Concatenate) and module.axis not in (-1, len(inputs[0].shape) - 1):
+        return False  # there masks stand one after the other, as the numbers do
+    return len(makers) > 1 or isinstance(module, (Multiply, Maximum, Minimum))
+
+
+def _maker(tensor: SymbolicTensor) -> Call | None:
+    """The call that made the mask of a tensor, None where it has none."""
+    while tensor.mask is not None:
+        call = tensor.call
+        masked = [other for other in call.tensors if other.mask is not None]
+        if not masked or type(call.module).__name__ in ("Masking", "Embedding") or call.arguments.get("mask") == EVERY:
+            return call
+        tensor = masked[0]
+    return None
 
 
 def _check_masked(name: str, args: list[Any], kwargs: dict[str, Any]) -> None:

@@ -66,7 +66,29 @@ def test_models_of_keras_2(path: Path) -> None:
     check(model, DATA / f"{base}.npz")
 
 
-# Keras 1, whose formulas are written out here gate by gate: there is no Keras 1 to ask.
+# What Keras 1 and 2 wrote and ran themselves: see record_old_keras.py.
+
+OLD = sorted(DATA.glob("keras_*.h5"))
+
+
+@pytest.mark.parametrize("path", [p for p in OLD if "convolution" not in p.name], ids=lambda path: path.stem)
+def test_models_of_keras_1_and_2_with_its_own_numbers(path: Path) -> None:
+    check(lc.import_model(path), path.with_suffix(".npz"))
+
+
+def test_a_convolution_of_keras_1_on_theano_needs_to_be_told(tmp_path: Path) -> None:
+    path = shutil.copy(DATA / "keras_1.2.2_convolution.h5", tmp_path / "m.h5")
+    numbers = DATA / "keras_1.2.2_convolution.npz"
+    with pytest.warns(UserWarning, match="'model_weights', the attribute backend='theano'"):
+        model = lc.import_model(path)
+    with pytest.raises(AssertionError):
+        check(model, numbers)
+    with h5py.File(path, "r+") as file:
+        file["model_weights"].attrs["backend"] = "theano"
+    check(lc.import_model(path), numbers)
+
+
+# Keras 1, whose formulas are written out here gate by gate.
 
 
 def steep(x: Any) -> Any:
@@ -201,10 +223,12 @@ def test_a_gru_between_other_layers_of_keras_1(tmp_path: Path) -> None:
     y = sum(x[:, k : k + 3] @ kernel[k, 0] for k in range(3)) + bias
     y = (y - mean) / np.sqrt(variance + 0.01) * gamma + beta
     y = gru_1(y, {key[4:-2]: array for key, array in w.items()})
-    model = lc.import_model(make.listed(tmp_path / "m.h5", config, layers, None))
+    with pytest.warns(UserWarning, match="TensorFlow or on Theano"):
+        model = lc.import_model(make.listed(tmp_path / "m.h5", config, layers, None))
     assert error(model.predict(x, verbose=0), steep(y @ out + offset)) <= LIMIT
     old = {**layers, "conv": {"conv_W:0": kernel.transpose(3, 2, 0, 1), "conv_b:0": bias}}
-    model = lc.import_model(make.listed(tmp_path / "older.h5", config, old, "1.0.8"))
+    with pytest.warns(UserWarning, match="TensorFlow or on Theano"):
+        model = lc.import_model(make.listed(tmp_path / "older.h5", config, old, "1.0.8"))
     assert error(model.predict(x, verbose=0), steep(y @ out + offset)) <= LIMIT
     assert model.get_layer("out").kernel_constraint.max_value == 3
     assert model.get_layer("gru").kernel_regularizer.l2 == 0.1
@@ -404,9 +428,26 @@ def masked(kind: str, version: str, folder: Path, **config: Any) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["Multiply", "Maximum", "Add", "Concatenate"])
-def test_merges_of_masks_by_another_rule_are_refused(kind: str, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedFileError, match="another rule"):
-        lc.import_model(masked(kind, "2.4.0", tmp_path))
+def test_merged_masks_are_joined_by_and_in_keras_2(kind: str, tmp_path: Path) -> None:
+    model = lc.import_model(masked(kind, "2.4.0", tmp_path))
+    (merge,) = [use for use in model.graph.calls if use.module.name == "m"]
+    assert merge.arguments["mask"] == "every"
+    x, z = np.asarray([[1, 1, 0, 0]]), np.asarray([[2, 0, 2, 0]])
+    e = np.arange(15, dtype="float32").reshape(5, 3) + 1
+    model.set_weights([e, 10 * e])
+    merged = {"Multiply": np.multiply, "Maximum": np.maximum, "Add": np.add, "Concatenate": _side_by_side}[kind]
+    assert error(model.predict([x, z], verbose=0), merged(e[x], 10 * e[z])) <= LIMIT
+    last = lc.models.Model(model.inputs, lc.layers.SimpleRNN(1, activation="linear", name="last")(model.outputs[0]))
+    last.get_layer("last").set_weights([np.ones((merged(e[x], e[z]).shape[-1], 1)), np.zeros((1, 1)), np.zeros(1)])
+    expected = merged(e[x], 10 * e[z])[:, 0].sum(-1, keepdims=True)  # the one step that counts in both
+    assert error(last.predict([x, z], verbose=0), expected) <= LIMIT
+    again = lc.models.model_from_json(last.to_json())
+    again.set_weights(last.get_weights())
+    assert error(again.predict([x, z], verbose=0), expected) <= LIMIT
+
+
+def _side_by_side(a: Any, b: Any) -> Any:
+    return np.concatenate([a, b], -1)
 
 
 def test_a_mask_reaches_a_layer_with_initial_state_in_keras_2_alone() -> None:

@@ -34,6 +34,7 @@ from lstmcore.layers import (
     Embedding,
     Input,
     LSTMCell,
+    Multiply,
     StackedRNNCells,
     TimeDistributed,
     Weight,
@@ -303,6 +304,12 @@ def implied() -> Model:
     return Model([x, h], GRU(3, name="reader")(Embedding(5, 2, mask_zero=True)(x), initial_state=h, mask="implied"))
 
 
+def every() -> Model:
+    x, z = Input((None,), dtype="int32"), Input((None,), dtype="int32")
+    y = Multiply(name="both")([Embedding(5, 2, mask_zero=True)(x), Embedding(5, 2, mask_zero=True)(z)], mask="every")
+    return Model([x, z], GRU(3)(y))
+
+
 def told_a_mask() -> Model:
     x, mask = Input((6, 3)), Input((6,), dtype="bool")
     return Model([x, mask], Add(name="sum")([x, x], mask=[mask, mask]))
@@ -322,6 +329,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "gelu": (lambda: with_activation(name="gelu", approximate=True), "approximate=True"),
     "celu": (lambda: with_activation(name="celu", alpha=0.5), r"celu\(alpha=0.5\)"),
     "an implied mask": (implied, "'reader'.*implied"),
+    "masks joined by and": (every, "'both'.*where all its inputs do"),
     "a mask that Keras does not take": (told_a_mask, "'sum' is called with mask="),
     "a layer in two others": (shared_parts, "'twice' is a part of"),
 }
@@ -336,6 +344,15 @@ def test_what_keras_cannot_say_is_refused_by_name(what: str, tmp_path: Path) -> 
         lc.export_model(make(), path)
     assert path.read_bytes() == b"as it was"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_masks_joined_by_and_are_the_rule_of_keras_2(tmp_path: Path) -> None:
+    model = every()
+    lc.export_model(model, tmp_path / "m.h5", keras=2)
+    back = lc.import_model(tmp_path / "m.h5")
+    assert [use.arguments.get("mask") for use in back.graph.calls if use.module.name == "both"] == ["every"]
+    x, z = np.asarray([[1, 2, 0, 0], [3, 4, 2, 1]]), np.asarray([[1, 0, 2, 0], [1, 2, 3, 4]])
+    assert np.array_equal(back.predict([x, z], verbose=0), model.predict([x, z], verbose=0))
 
 
 def test_a_metric_of_ones_own_is_refused_or_left_out(tmp_path: Path) -> None:

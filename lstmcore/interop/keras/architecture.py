@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lstmcore.errors import UnsupportedFileError
-from lstmcore.interop.keras import operations
-from lstmcore.interop.keras.classes import ALIASES, CLASSES, FUNCTIONS, MERGES_1, REFUSED, Row
+from lstmcore.interop.keras import keras_1, operations
+from lstmcore.interop.keras.classes import ALIASES, CLASSES, FUNCTIONS, REFUSED, Row
 from lstmcore.interop.keras.describe import STEEP
 from lstmcore.interop.keras.generations import Generation
 from lstmcore.interop.keras.nodes import Graph
@@ -35,17 +35,21 @@ class Translator:
     """Translates one description. ``orders`` gathers each model's layers in the order of the file, by their names.
 
     ``reset_after(name)`` says of a GRU whose config does not, from the shape of its bias; None where it cannot.
+    ``features(name)`` says how many features a Highway has, from the shape of its kernel.
     ``time_major`` gathers the names of the layers that take time from the first axis, ``turns`` of what stands for
-    operations that exchange the first two axes; ``warnings`` what is not quite as it was.
+    operations that exchange the first two axes; ``warnings`` what is not quite as it was; ``renamed`` the names of
+    weights whose layer is several here -> that of the layer and the weight's own.
     """
 
     name: str
     row: Generation
     reset_after: Callable[[str], bool | None] = lambda _: None
+    features: Callable[[str], int | None] = lambda _: None
     orders: dict[frozenset[str], list[str]] = field(default_factory=dict)
     time_major: set[str] = field(default_factory=set)
     turns: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
+    renamed: dict[str, tuple[str, str]] = field(default_factory=dict)
     _met: int = 0
 
     def model(self, data: Any) -> Entry:
@@ -67,11 +71,17 @@ class Translator:
         unknown = [key for key in data if key not in (*entry, *_BESIDE, "class_name", "config", "shared_object_id")]
         if unknown:
             raise self._error(f"a layer of class {show(kind)} has the unknown key {show(unknown[0])}")
+        if self.row.major < 3 and kind == "Sequential" and keras_1.is_merging(config):
+            made, count = self._functional(keras_1.flat(config, self.name, self.row.major > 1))
+            return {"module": "keras", "class_name": "Functional", "config": made}, count
         if kind in MODELS:
             made, count = self._sequential(config) if kind == "Sequential" else self._functional(config)
             return {"module": "keras", "class_name": kind, "config": made}, count
         if not isinstance(config, Mapping):
             raise self._error(f"a layer of class {show(kind)} has the config {show(config)}")
+        if self.row.major < 3 and kind in keras_1.MADE:
+            made = self._of_layers(kind, config)
+            return {"module": "keras", "class_name": "Sequential", "config": made}, len(made["layers"])
         kind, made, count = self._layer(kind, config)
         if entry.get("registered_name") == data["class_name"]:
             entry["registered_name"] = kind
@@ -99,6 +109,8 @@ class Translator:
     def _functional(self, config: Any) -> tuple[Entry, int]:
         entries = self._entries(config)
         self._only(config, ("name", "trainable", "dtype", "layers", "input_layers", "output_layers"))
+        if self.row.major < 3:
+            entries = [entry for data in entries for entry in keras_1.unmerged(data, self.name)]
         graph = Graph(self.name, self.row, entries)
         numbers = operations.computing(entries, config.get("output_layers"), self._is_operation)
         masks = {str(data.get("name")) for data in entries if self._is_operation(data)} - numbers
@@ -116,7 +128,7 @@ class Translator:
                 layers.append({**data, "module": _OPERATIONS})
                 continue
             met = self._met
-            entry, more = self._merged(data) if data.get("class_name") == "Merge" else self._entry(data)
+            entry, more = self._entry(data)
             self._note_time(entry, met)
             nodes = graph.nodes(data, entry["class_name"])
             count = self._counted(count + more * max(len(nodes), 1))
@@ -175,7 +187,10 @@ class Translator:
         if theirs == "TimeDistributedDense":
             inner = {**config, "name": f"{config.get('name')}_inner"}
             first: Entry = {key: inner.pop(key) for key in ("name", "batch_input_shape") if key in inner}
-            return self._layer("TimeDistributed", {**first, "name": config.get("name"), "layer": _as("Dense", inner)})
+            return self._layer(
+                "TimeDistributed",
+                {**first, "name": config.get("name"), "layer": {"class_name": "Dense", "config": inner}},
+            )
         rows = CLASSES[self.row.major]
         row = rows.get(theirs) or rows.get(ALIASES.get(theirs, "")) or Row(ALIASES.get(theirs, theirs))
         if config.get("time_major") is True and "time_major" in row.gone:
@@ -185,6 +200,9 @@ class Translator:
         made = row.translate(theirs, {key: v for key, v in config.items() if key not in first_1}, self.name)
         if "dtype" in made:
             made["dtype"] = self._dtype(made["dtype"])
+        for key, lost in row.training.items():
+            if config.get(key):
+                self.warnings.append(f"{show(config.get('name'))} {lost}")
         if row.warns:
             self.warnings.append(f"{show(config.get('name'))} {row.warns}")
         for key, value in self.row.missing.get(row.ours, {}).items():
@@ -202,8 +220,19 @@ class Translator:
             if key in made:
                 made[key] = self._activation(made[key])
         if self.row.major == 1:
-            made = {key: _of_keras_1(value) for key, value in made.items()}
+            made = {key: keras_1.penalty(value) for key, value in made.items()}
         return row.ours, made, count
+
+    def _of_layers(self, kind: str, config: Mapping[str, Any]) -> Entry:
+        """A layer that is several here; notes where its weights go."""
+        make, weights = keras_1.MADE[kind]
+        name = str(config.get("name"))
+        for weight, (part, ours) in weights.items():
+            for theirs in (f"{name}_{weight}", f"{name}/{weight}"):  # of Keras 1, of Keras 2
+                self.renamed[theirs] = (f"{name}_{part}", ours)
+        given = {key: keras_1.penalty(value) for key, value in config.items()}
+        given["input_dim"] = config.get("input_dim") or self.features(name)
+        return make({**given, "activation": self._activation(config.get("activation", "linear"))}, self.name)
 
     def _dtype(self, value: Any) -> Any:
         """What a layer computes in; half precision is float32 here, and a warning says so."""
@@ -212,10 +241,13 @@ class Translator:
         name = config.get("name") if isinstance(config, Mapping) else value
         if name not in _HALVES:
             return value
-        told = f"computes in {name}; here it does in float32, which is nearer to the exact numbers"
+        self._tell(f"computes in {name}; here it does in float32, which is nearer to the exact numbers")
+        return "float32"
+
+    def _tell(self, told: str) -> None:
+        """A warning, once."""
         if told not in self.warnings:
             self.warnings.append(told)
-        return "float32"
 
     def _activation(self, value: Any) -> Any:
         """An activation in our words: a name of another meaning, or a layer that stands for its function."""
@@ -236,17 +268,6 @@ class Translator:
         given = {renamed.get(key, key): v for key, v in config.items() if key not in _OF_ANY_LAYER and v is not None}
         return {"name": ours, **defaults, **given}
 
-    def _merged(self, data: Mapping[str, Any]) -> tuple[Entry, int]:
-        """Keras 1's Merge, in a functional model."""
-        config = data.get("config")
-        config = config if isinstance(config, Mapping) else {}
-        mode = config.get("mode")
-        if config.get("mode_type", "raw") != "raw" or not isinstance(mode, str) or mode not in MERGES_1:
-            raise self._error(f"it has a Merge with mode {show(mode)}; lstmcore has {', '.join(MERGES_1)}")
-        ours, axis = MERGES_1[mode]
-        options = {} if axis is None else {"axes" if ours == "Dot" else "axis": config.get(axis, -1)}
-        return _as(ours, {"name": config.get("name"), **options}), 1
-
     def _error(self, fault: str) -> UnsupportedFileError:
         return UnsupportedFileError(f"{self.name}: {fault}.")
 
@@ -258,22 +279,3 @@ def _same(found: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         return isinstance(found, list) and len(found) == len(wanted) and all(map(_same, found, wanted))
     return bool(found == wanted)
-
-
-def _as(kind: str, config: Mapping[str, Any]) -> Entry:
-    return {"class_name": kind, "config": dict(config)}
-
-
-_REGULARIZERS_1 = ("WeightRegularizer", "ActivityRegularizer", "L1L2Regularizer")
-_CONSTRAINTS_1 = {"MaxNorm": {"m": "max_value"}, "NonNeg": {}, "UnitNorm": {}}
-
-
-def _of_keras_1(value: Any) -> Any:
-    """Keras 1's regularizers and constraints, ``{"name": ..., ...}``, in the form of later ones."""
-    name = value.get("name") if isinstance(value, Mapping) and "class_name" not in value else None
-    rest = {key: entry for key, entry in value.items() if key != "name"} if name else {}
-    if name in _REGULARIZERS_1:
-        return _as("L1L2", rest)
-    if name in _CONSTRAINTS_1:
-        return _as(name, {_CONSTRAINTS_1[name].get(key, key): entry for key, entry in rest.items()})
-    return value

@@ -22,9 +22,10 @@ from lstmcore.storage.hdf5 import Dataset
 Array = NDArray[Any]
 Owner = tuple[int, str]
 
-# Beside weights: what training left, and the state of random generators.
+# Beside weights: what training left (Keras 2.0 on Theano put the number of steps at the root), and the state of random
+# generators.
 BESIDE = re.compile(
-    r"(^|/)(optimizer(_weights)?|_?metrics|_?loss_tracker|seed_generator(_\d+)?)(/|$)|seed_generator_state"
+    r"(^|/)(optimizer(_weights)?|_?metrics|_?loss_tracker|seed_generator(_\d+)?)(/|$)|seed_generator_state|^iterations$"
 )
 
 
@@ -78,6 +79,10 @@ class Match:
                 raise self.error(f"{dataset.path} does not hold floating-point numbers")
             self._used.add(dataset.path)
         self.sources.setdefault((id(owner), weight), Source(owner, weight, part, tuple(datasets)))
+
+    def has(self, module: Module) -> bool:
+        """Whether every weight of a module has its arrays."""
+        return all((id(owner), weight) in self.sources for _, owner, weight in module.owners())
 
     def leaf(self, owner: Module, found: Mapping[str, Dataset]) -> None:
         """The weights of one layer from arrays under their names in some layout."""

@@ -26,6 +26,7 @@ class Row:
         gone: their key -> the values with which it changes nothing; ANY where it never does. Others are refused.
         given: options that the class had by its nature.
         convert: what is left to do, on a config in our words.
+        training: their key -> what a warning tells where it is not 0, since it mattered in training alone.
         warns: in what the class is not quite ours, for a warning.
     """
 
@@ -34,6 +35,7 @@ class Row:
     gone: Mapping[str, Any] = field(default_factory=dict)
     given: Config = field(default_factory=dict)
     convert: Callable[[Config], Config] | None = None
+    training: Mapping[str, str] = field(default_factory=dict)
     warns: str | None = None
 
     def translate(self, theirs: str, config: Mapping[str, Any], name: str) -> Config:
@@ -43,7 +45,11 @@ class Row:
                 raise UnsupportedFileError(
                     f"{name}: a {theirs} with {key}={show(config[key])} is nothing that lstmcore has."
                 )
-        kept = {self.renamed.get(key, key): value for key, value in config.items() if key not in self.gone}
+        kept = {
+            self.renamed.get(key, key): value
+            for key, value in config.items()
+            if key not in (*self.gone, *self.training)
+        }
         kept |= self.given
         return self.convert(kept) if self.convert else kept
 
@@ -112,7 +118,8 @@ KERAS_1: Mapping[str, Row] = {
             "W_regularizer": "embeddings_regularizer",
             "W_constraint": "embeddings_constraint",
         },
-        {**_FIRST_1, "dropout": (0, 0.0)},
+        _FIRST_1,
+        training={"dropout": "left out words in training; here it does not"},
     ),
     "Convolution1D": Row("Conv1D", _CONV_1, _NO_FEATURES),
     "AtrousConvolution1D": Row("Conv1D", _CONV_1, _NO_FEATURES),
@@ -135,6 +142,12 @@ KERAS_1: Mapping[str, Row] = {
     "ThresholdedReLU": Row("ReLU", {"theta": "threshold"}, _FIRST_1, convert=_rectified),
     "InputLayer": Row("InputLayer", {"input_dtype": "dtype"}),
 }
+
+
+def _words(config: Config) -> Config:
+    """Before 2.0.5, the dtype of an Embedding was that of its input."""
+    return {key: value for key, value in config.items() if key != "dtype" or not str(value).startswith("int")}
+
 
 _NO_TIME_MAJOR = {"time_major": (False,), "num_constants": (None, 0)}
 _CUDNN = {"activation": "tanh", "recurrent_activation": "sigmoid"}
@@ -159,7 +172,7 @@ KERAS_2: Mapping[str, Row] = {
         gone={"query_shape": ANY, "key_shape": ANY, "value_shape": ANY, "softmax_robust_masking": (False,)},
     ),
     "SpatialDropout1D": Row("SpatialDropout1D", gone={"noise_shape": ANY}),
-    "Embedding": Row("Embedding", gone={"sparse": (False,)}),
+    "Embedding": Row("Embedding", gone={"sparse": (False,)}, convert=_words),
     "InputLayer": Row("InputLayer", gone={"type_spec": (None,)}),
     "ThresholdedReLU": Row("ReLU", {"theta": "threshold"}, convert=_rectified),
     "AlphaDropout": Row("Dropout", warns=_ALPHA),
@@ -213,13 +226,3 @@ FUNCTIONS: Mapping[str, tuple[str, Config, Mapping[str, str]]] = {
     "Softmax": ("softmax", {}, {}),
 }
 """Layers that stand where an activation does: our function, what they had by default, their words to ours."""
-
-MERGES_1: Mapping[str, tuple[str, str | None]] = {
-    "sum": ("Add", None),
-    "mul": ("Multiply", None),
-    "ave": ("Average", None),
-    "max": ("Maximum", None),
-    "concat": ("Concatenate", "concat_axis"),
-    "dot": ("Dot", "dot_axes"),
-}
-"""Keras 1's Merge: mode -> our class, and which of its keys is the axis."""

@@ -9,7 +9,7 @@ from lstmcore import activations, configs
 from lstmcore.activations import Function
 from lstmcore.errors import ExportError, SpecError
 from lstmcore.interop.keras.operations import written
-from lstmcore.layers.symbolic import IMPLIED
+from lstmcore.layers.symbolic import EVERY, IMPLIED
 from lstmcore.models.base import BaseModel
 from lstmcore.models.files import check_shared, without_arrays
 
@@ -102,8 +102,13 @@ def _check_masks(entry: Mapping[str, Any], implied: bool) -> None:
     kind, name = entry["class_name"], entry.get("name")
     for node in entry["inbound_nodes"]:
         mask = node["kwargs"].get("mask")
-        if mask == IMPLIED and implied:
+        if mask in (IMPLIED, EVERY) and implied:
             continue
+        if mask == EVERY:
+            raise ExportError(
+                f"layer {name!r}: its output counts where all its inputs do (mask='every', as in Keras 2), and in "
+                "Keras 3 it would where one of them does. Export to ONNX, or to .h5 with keras=2."
+            )
         if mask == IMPLIED:
             raise ExportError(
                 f"layer {name!r}: the mask that comes with its input acts beside its initial_state (mask='implied', as "

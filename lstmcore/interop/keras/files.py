@@ -12,6 +12,7 @@ from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError, Unsupp
 from lstmcore.interop import vectors
 from lstmcore.interop.keras.architecture import Translator
 from lstmcore.interop.keras.arrays import Match
+from lstmcore.interop.keras.forms import whole
 from lstmcore.interop.keras.generations import Generation, generation
 from lstmcore.interop.keras.listed import listed
 from lstmcore.interop.keras.masks import check_masks
@@ -24,6 +25,7 @@ from lstmcore.models.base import BaseModel
 from lstmcore.models.files import deserialize
 from lstmcore.storage.archive import Archive
 from lstmcore.storage.atomic import PathLike
+from lstmcore.storage.container import show
 from lstmcore.storage.description import MAX_BYTES, read_description
 from lstmcore.storage.hdf5 import Hdf5File
 from lstmcore.storage.magic import HEAD, kind_of
@@ -40,13 +42,15 @@ Orders = Mapping[frozenset[str], list[str]]
 class Built:
     """A model, the layers of the models in it in the file's order, and which Keras wrote it; None: it was given.
 
-    ``axes`` says where the batch is in arrays of a model that has time first.
+    ``axes`` says where the batch is in arrays of a model that has time first, ``renamed`` where weights go whose layer
+    is several here.
     """
 
     model: BaseModel
     orders: Orders
     generation: Generation | None
     axes: Axes = field(default_factory=dict)
+    renamed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def turned(self) -> bool:
@@ -64,7 +68,7 @@ def read_json(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
         )
     if spec is not None:
         raise UnsupportedFileError(f"{name} describes a model itself; leave spec out.")
-    return _weights_file(weights, json_in(path)).model
+    return _weights_file(weights, whole(json_in(path), name)).model
 
 
 def read_hdf5(path: PathLike, weights: PathLike | None, spec: Any) -> BaseModel:
@@ -165,8 +169,14 @@ def _specified(spec: Any, file: Hdf5File) -> Built:
 
 def built(description: Any, version: str | None, name: str, file: Hdf5File | None = None) -> Built:
     """The model described, its weights still without memory."""
+    description = whole(description, name)
     row = generation(version or _inner_version(description), description, name)
-    translator = Translator(name, row, lambda layer: None if file is None else _two_biases(file, layer))
+    translator = Translator(
+        name,
+        row,
+        lambda layer: None if file is None else _two_biases(file, layer),
+        lambda layer: None if file is None else _features(file, layer),
+    )
     axes: Axes = {}
     with placeholder_weights():
         translated = translator.model(description)
@@ -179,7 +189,7 @@ def built(description: Any, version: str | None, name: str, file: Hdf5File | Non
     check_masks(model, row, name)
     for told in translator.warnings:
         warnings.warn(f"{name}: {told}", UserWarning, stacklevel=5)
-    return Built(model, translator.orders, row, axes)
+    return Built(model, translator.orders, row, axes, translator.renamed)
 
 
 def _inner_version(description: Any) -> str | None:
@@ -195,19 +205,40 @@ def _two_biases(file: Hdf5File, layer: str) -> bool | None:
     return None
 
 
+def _features(file: Hdf5File, layer: str) -> int | None:
+    """How many features the W of that layer has, of Keras 1 or Keras 2.0; None where it has none there."""
+    for path, dataset in file.datasets.items():
+        if path.split(":")[0].endswith((f"/{layer}_W", f"/{layer}/W")):
+            return dataset.shape[0] if dataset.shape else None
+    return None
+
+
+def _convolves(model: BaseModel) -> bool:
+    """Whether a Conv1D in it looks at more than one step."""
+    return any(type(part).__name__ == "Conv1D" and part.kernel_size != (1,) for part in model.modules())  # type: ignore[attr-defined]
+
+
 def _filled(made: Built, file: Hdf5File, size: int) -> Built:
     """The model with the weights of the file, once all of them fit it."""
     try:
         match = Match(file, made.model)
         root = "model_weights" if "model_weights" in file.groups else ""
         if file.texts(root, "layer_names") is not None:
-            listed(match, root)
+            listed(match, root, made.renamed)
         else:
             nested(match, made.orders)
         match.check()
         if match.size() > _MOST_PACKED * size + _ROOM:
             raise UnsafeFileError(f"{file.name} has {size} bytes, and its weights would take {match.size()}.")
         backend = file.text(root, "backend", 64)
+        if backend is None and made.generation is not None and made.generation.major == 1 and _convolves(made.model):
+            warnings.warn(
+                f"{file.name}: Keras 1 does not say whether it ran on TensorFlow or on Theano, whose kernels of Conv1D "
+                "run against time; it is read as of TensorFlow. Where it was Theano, give the group that lists the "
+                f"layers, {show(root or '/')}, the attribute backend='theano'.",
+                UserWarning,
+                stacklevel=5,
+            )
         match.read(flip=backend == b"theano")
     except FileError:
         raise

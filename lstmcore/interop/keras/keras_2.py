@@ -9,9 +9,9 @@ from lstmcore.activations import Function
 from lstmcore.errors import ExportError, FileError
 from lstmcore.interop.keras.describe import Entry, as_layer, described
 from lstmcore.interop.keras.generations import TF_KERAS
-from lstmcore.interop.keras.masks import check_masks
+from lstmcore.interop.keras.masks import check_masks, check_merges
 from lstmcore.layers import Operation
-from lstmcore.layers.symbolic import IMPLIED
+from lstmcore.layers.symbolic import EVERY, IMPLIED
 from lstmcore.models.base import BaseModel
 from lstmcore.models.functional import Model
 
@@ -57,6 +57,7 @@ def described_2(model: BaseModel) -> Entry:
 
 
 def _check(model: BaseModel) -> None:
+    check_merges(model, "Keras 2")
     try:
         check_masks(model, TF_KERAS, "Keras 2")
     except FileError as error:
@@ -153,7 +154,7 @@ def _graph(entries: list[Entry]) -> Entry:
 
     def call(kind: str, node: Mapping[str, Any]) -> Any:
         (x, *more), kwargs = node["args"], dict(node["kwargs"])
-        if kwargs.get("mask") == IMPLIED:
+        if kwargs.get("mask") in (IMPLIED, EVERY):
             del kwargs["mask"]
         if more:
             raise ExportError(f"a {kind} is called with several arguments by position; name them")

@@ -6,6 +6,7 @@ the orders of gates were read in Keras' own converter (tf-keras, saving/legacy/h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +91,34 @@ def _plain(**sources: str) -> dict[str, Part]:
     return {weight: as_it_is(source) for weight, source in sources.items()}
 
 
+def _maxout_fits(shape: Shape, found: Sequence[Shape]) -> bool:
+    (first,) = found
+    return len(first) == 3 and (first[1], first[0] * first[2]) == shape
+
+
+def _flat_fit(shape: Shape, found: Sequence[Shape]) -> bool:
+    return (math.prod(found[0]),) == shape
+
+
+def _flat(arrays: Sequence[Array], shape: Shape) -> Array:
+    return arrays[0].reshape(shape)
+
+
+def _maxout(arrays: Sequence[Array], shape: Shape) -> Array:
+    """MaxoutDense has the kernels of its pieces one after another; here they are side by side."""
+    return _flat([arrays[0].transpose(1, 0, 2)], shape)
+
+
+MAXOUT = Layout(
+    "Dense",
+    "MaxoutDense of Keras 1",
+    {
+        "kernel": Part(("maxout_W",), _maxout_fits, _maxout),
+        "bias": Part(("maxout_b",), _flat_fit, _flat),
+    },
+)
+
+
 _LAYERS: Mapping[type[Recurrent], str] = {ops.Lstm: "LSTM", ops.Gru: "GRU", ops.SimpleRnn: "SimpleRNN"}
 _WRITERS = {"keras 1": "Keras 1", "keras 1 gpu": "Keras 1", "cudnn": "CuDNN"}
 
@@ -108,6 +137,7 @@ ROWS: tuple[Layout, ...] = (
     # what Keras 1 called the deviation is the variance
     Layout("BatchNormalization", "Keras 1", _plain(moving_mean="running_mean", moving_variance="running_std")),
     Layout("PReLU", "Keras 1", _plain(alpha="alphas")),
+    MAXOUT,
 )
 
 

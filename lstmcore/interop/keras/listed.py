@@ -16,28 +16,81 @@ from lstmcore.layers.module import Module
 from lstmcore.storage.container import show
 from lstmcore.storage.hdf5 import Dataset
 
+_MODELS = ("Model", "Sequential")
+
 Array = NDArray[Any]
 Named = tuple[tuple[str, ...], Dataset]
 """The name of an array, in parts, and where it is."""
 
 
-def listed(match: Match, root: str) -> None:
-    """The weights of a file whose groups list their arrays; ``root`` is the group that lists the layers."""
+def listed(match: Match, root: str, renamed: Mapping[str, tuple[str, str]] | None = None) -> None:
+    """The weights of a file whose groups list their arrays; ``root`` is the group that lists the layers.
+
+    ``renamed`` says of arrays, by ``LAYER_WEIGHT`` or ``LAYER/WEIGHT``, which layer here they are of, and which weight.
+    """
     file = match.file
     names = file.texts(root, "layer_names")
     if names is None:
         raise DamagedFileError(f"{file.name} lists no layers; it is not what Keras writes.")
     layers = match.model.parts
+    groups = {}
     for name in names:
-        entries = list(_entries(file, root, name))
-        entries = [entry for entry in entries if not BESIDE.search("/".join(entry[0]))]
-        if name in layers:
+        entries = [
+            (_new_name(parts, renamed or {}), dataset)
+            for parts, dataset in _entries(file, root, name)
+            if not BESIDE.search("/".join(parts))
+        ]
+        if name in layers and not _is_unnamed(layers[name]):
             _share(match, layers[name], entries)
         elif entries:
-            raise match.error(f"it has weights for a layer {show(name)}, which the model does not have")
+            groups[name] = entries
+    _share_unnamed(match, groups)
     top = _join(root, "top_level_model_weights")
     if top in file.groups and file.texts(top, "weight_names"):
         raise match.error("it has weights that belong to no layer")
+
+
+def _new_name(parts: tuple[str, ...], renamed: Mapping[str, tuple[str, str]]) -> tuple[str, ...]:
+    new = renamed.get(parts[-1]) or renamed.get("/".join(parts[-2:]))
+    return (*parts[:-1], *new) if new else parts
+
+
+def _is_unnamed(module: Module) -> bool:
+    """Whether it is a model whose name here need not be the file's: before 2.2, Keras kept that of no Sequential."""
+    return type(module).__name__ in _MODELS and module.auto_named
+
+
+def _share_unnamed(match: Match, groups: Mapping[str, list[Named]]) -> None:
+    """Gives the arrays of models whose names are not known to the layers in them: by their names, or in order."""
+    layers = match.model.parts
+    inner = dict(_layers_within(match.model))
+    labels = _labels(inner)
+    models = [part for part in layers.values() if _is_unnamed(part) and any(True for _ in part.owners())]
+    rest = {}
+    for name, entries in groups.items():
+        found = [_labelled(labels, parts) for parts, _ in entries]
+        if not all(found):
+            rest[name] = entries
+            continue
+        for prefix in dict.fromkeys(found):
+            _share(match, inner[str(prefix)], [e for e, own in zip(entries, found, strict=True) if own == prefix])
+    models = [model for model in models if not match.has(model)]
+    for name, entries in rest.items():
+        if name in layers and layers[name] in models:
+            _share(match, layers[name], entries)
+        elif len(models) == len(rest):
+            _share(match, models[list(rest).index(name)], entries)
+        else:
+            raise match.error(f"it has weights for a layer {show(name)}, which the model does not have")
+
+
+def _layers_within(module: Module, prefix: str = "") -> Iterator[tuple[str, Module]]:
+    """The layers of a model and of the models in it, by their paths."""
+    for name, part in module.parts.items():
+        if type(part).__name__ in _MODELS:
+            yield from _layers_within(part, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", part
 
 
 def lists(model: Module) -> Iterator[tuple[str, dict[str, Array]]]:
@@ -103,26 +156,40 @@ def _share(match: Match, module: Module, entries: list[Named]) -> None:
 def _labels(holders: Mapping[str, Module]) -> dict[str, set[str]]:
     """The names by which each part can be told from the others: its own, and of what is within it."""
     labels = {
-        prefix: {f"{prefix}_{part.name}", *(str(inner.name) for inner in part.modules() if inner.name)}
+        prefix: {f"{prefix}_{part.name}", *(name for inner in part.modules() for name in _names(inner))}
         for prefix, part in holders.items()
     }
     count = Counter(label for own in labels.values() for label in own)
     return {prefix: {label for label in own if count[label] == 1} for prefix, own in labels.items()}
 
 
+def _names(module: Module) -> Iterator[str]:
+    """What a layer was called; Keras 1.0 wrote of what a Bidirectional holds the name that it had made of it."""
+    for start in ("forward_forward_", "backward_forward_"):
+        if module.name and module.name.startswith(start):
+            yield module.name.replace("_forward_", "_", 1)
+    if module.name:
+        yield module.name
+
+
 def _by_label(labels: Mapping[str, set[str]], entries: list[Named]) -> dict[str, list[Named]] | None:
     """The arrays by the part whose name stands in theirs; None unless each has one, and each part some."""
     shares: dict[str, list[Named]] = {prefix: [] for prefix in labels}
     for parts, dataset in entries:
-        # the outermost name that is one of ours; Keras 1 joined it to the weight's: forward_lstm_1_W_i
-        found = [prefix for part in parts for prefix, own in labels.items() if part in own]
-        found = found or [
-            prefix for prefix, own in labels.items() if any(parts[-1].startswith(f"{label}_") for label in own)
-        ]
-        if not found:
+        found = _labelled(labels, parts)
+        if found is None:
             return None
-        shares[found[0]].append((parts, dataset))
+        shares[found].append((parts, dataset))
     return shares if all(shares.values()) else None
+
+
+def _labelled(labels: Mapping[str, set[str]], parts: tuple[str, ...]) -> str | None:
+    """The part whose label stands in the name of an array, outermost; Keras 1 joined the two: forward_lstm_1_W_i."""
+    found = [prefix for part in parts for prefix, own in labels.items() if part in own]
+    if found:
+        return found[0]
+    joined = {label: prefix for prefix, own in labels.items() for label in own if parts[-1].startswith(f"{label}_")}
+    return joined[max(joined, key=len)] if joined else None
 
 
 def _in_order(holders: Mapping[str, Module], entries: list[Named]) -> dict[str, list[Named]] | None:

@@ -77,7 +77,7 @@ def from_live(
     file = Live(name, layers, numpy)
     made = built(description, version, name)
     match = Match(file, made.model)
-    listed(match, "")
+    listed(match, "", made.renamed)
     match.check()
     match.read()
     return with_time_first(made.model, made.axes) if made.turned else made.model

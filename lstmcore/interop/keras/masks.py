@@ -2,7 +2,7 @@
 
 A merge layer of Keras 1 and 2 takes numbers as they are, masked or not, and its mask is the *and* of those it gets
 (tf-keras, layers/merging/base_merge.py; measured). In Keras 3 it is the *or*, and what is masked is left out of
-products and of the largest and least.
+products and of the largest and least. ``mask="every"`` in a call asks for the older rule.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 
-from lstmcore.errors import UnsupportedFileError
+from lstmcore.errors import ExportError, UnsupportedFileError
 from lstmcore.interop.keras.generations import Generation
-from lstmcore.layers.symbolic import Call, SymbolicTensor
+from lstmcore.layers.module import Module
+from lstmcore.layers.symbolic import EVERY, Call, history
 from lstmcore.models.base import BaseModel
 from lstmcore.models.functional import Model
+from lstmcore.models.sequential import Sequential
+from lstmcore.models.wiring import every_matters
 
-_NUMBERS = ("Multiply", "Maximum", "Minimum")
-_MERGES = (*_NUMBERS, "Add", "Subtract", "Average", "Concatenate")
-_MAKERS = ("Masking", "Embedding")
+_MERGES = ("Multiply", "Maximum", "Minimum", "Add", "Subtract", "Average", "Concatenate")
 
 
 def check_masks(model: BaseModel, row: Generation, name: str) -> None:
@@ -26,14 +27,9 @@ def check_masks(model: BaseModel, row: Generation, name: str) -> None:
     if row.major == 3:
         return
     for inner in model.modules():
-        for call in inner.graph.calls if isinstance(inner, Model) else ():
+        for call in _calls(inner):
             kind = type(call.module).__name__
             masked = [tensor for tensor in call.tensors if tensor.mask is not None]
-            if masked and kind in _MERGES and (kind in _NUMBERS or len(set(map(_origin, call.tensors))) > 1):
-                raise UnsupportedFileError(
-                    f"{name}: {call.module.called()} merges masked tensors, and {row.name} did so by another rule than "
-                    "Keras 3, which lstmcore has. Take the masks away before it, or make the model anew."
-                )
             if masked and isinstance(call.module, BaseModel) and any(_merges(call.module)):
                 raise UnsupportedFileError(
                     f"{name}: {call.module.called()} gets a mask and merges tensors, for which {row.name} had another "
@@ -48,12 +44,24 @@ def check_masks(model: BaseModel, row: Generation, name: str) -> None:
                 )
 
 
+def check_merges(model: BaseModel, name: str) -> None:
+    """ExportError for a merge of masked tensors that Keras 2 would make by its own rule, and lstmcore does not."""
+    for inner in model.modules():
+        for call in _calls(inner):
+            if call.arguments.get("mask") != EVERY and every_matters(call.module, call.tensors):
+                raise ExportError(
+                    f"{call.module.called()} merges masked tensors, for which {name} has another rule than Keras 3, "
+                    "which lstmcore has."
+                )
+
+
+def _calls(module: Module) -> Iterator[Call]:
+    """The calls of layers in a model."""
+    if isinstance(module, Model):
+        yield from module.graph.calls
+    elif isinstance(module, Sequential) and module.built:
+        yield from history(module.outputs)
+
+
 def _merges(model: BaseModel) -> Iterator[bool]:
     return (type(part).__name__ in _MERGES for part in model.modules())
-
-
-def _origin(tensor: SymbolicTensor) -> Call | None:
-    """The call that made the mask of a tensor."""
-    while tensor.mask is not None and type(tensor.call.module).__name__ not in _MAKERS and tensor.call.tensors:
-        tensor = tensor.call.tensors[0]
-    return None if tensor.mask is None else tensor.call

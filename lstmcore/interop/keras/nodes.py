@@ -7,6 +7,7 @@ from typing import Any
 
 from lstmcore.errors import UnsupportedFileError
 from lstmcore.interop.keras.generations import Generation
+from lstmcore.layers.symbolic import EVERY
 from lstmcore.storage.container import show
 
 IF_MASKED = "if masked"  # for `models.wiring`: the mask that comes with the input, where one does
@@ -115,6 +116,8 @@ class Graph:
             if kwargs.get("initial_state") is not None and kwargs.get("mask") is None and self._row.mask_beside_states:
                 kwargs["mask"] = IF_MASKED
             return {"args": [x], "kwargs": kwargs}
+        if ours in _LISTS and kwargs.get("mask") is None:
+            kwargs["mask"] = EVERY
         return {"args": [tensors[0] if len(tensors) == 1 and ours not in _LISTS else tensors], "kwargs": kwargs}
 
     def _nested(self, value: Any) -> Any:

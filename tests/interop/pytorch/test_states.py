@@ -147,7 +147,9 @@ def test_views_of_shared_storages(tmp_path: Path) -> None:
         check(tmp_path / "m.pt", net)
 
 
-@pytest.mark.parametrize("what", ["whole module", "TorchScript", "torch.export", "tensor", "list", "nothing", "a pickle", "numpy"])
+@pytest.mark.parametrize(
+    "what", ["whole module", "TorchScript", "torch.export", "tensor", "list", "nothing", "a pickle", "numpy"]
+)
 def test_what_is_no_state_dict(what: str, tmp_path: Path) -> None:
     import pickle
 
