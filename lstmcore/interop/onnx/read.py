@@ -19,7 +19,8 @@ from lstmcore.interop import vectors
 from lstmcore.interop.onnx.loading import DTYPES, Loaded, load
 from lstmcore.interop.onnx.program import Written, write_program
 from lstmcore.interop.onnx.reader import KINDS, Reader
-from lstmcore.interop.onnx.values import Flow, Known, Length, Open
+from lstmcore.interop.onnx.lengths import Length, Open, opened
+from lstmcore.interop.onnx.values import Flow, Known
 from lstmcore.interop.onnx.write import batch_axes, presented
 from lstmcore.interop.presented import Presented, output_names, to_write
 from lstmcore.layers.base import placeholder_weights
@@ -143,14 +144,26 @@ def _check_vectors(loaded: Loaded, model: BaseModel, shown: Presented) -> None:
 
 
 def _imported(loaded: Loaded, lengths: dict[str, int], batch: str | None) -> ProgramModel:
+    """Read with the batch that is most likely the one; where that cannot be, with another, or without."""
     inputs = [entry for entry in loaded.graph.input if entry.name not in loaded.arrays]
     symbols = _symbols(loaded, inputs, lengths)
-    axis = _batch(loaded, symbols, batch)
-    reader = Reader(loaded, _dtype(loaded, inputs), axis)
+    choices = _batches(loaded, symbols, batch)
+    refused: UnsupportedFileError | None = None
+    for axis in choices:
+        try:
+            return _read_with(loaded, inputs, symbols, axis)
+        except UnsupportedFileError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def _read_with(loaded: Loaded, inputs: Any, symbols: Mapping[str, list[Length]], batch: Open | None) -> ProgramModel:
+    reader = Reader(loaded, _dtype(loaded, inputs), batch)
     for name, array in loaded.arrays.items():
         reader.known[name] = Known(array, name)
     for entry in inputs:
-        _declare(reader, entry, symbols[entry.name], axis)
+        _declare(reader, entry, symbols[entry.name], batch)
     reader.run(loaded.graph)
     return _model(loaded, reader, inputs)
 
@@ -169,7 +182,7 @@ def _symbols(loaded: Loaded, inputs: Any, lengths: dict[str, int]) -> dict[str, 
             if dim.HasField("dim_value") and dim.dim_value > 0:
                 found[entry.name].append(int(dim.dim_value))
             else:
-                found[entry.name].append(known.setdefault(name, Open(name)))
+                found[entry.name].append(known.setdefault(name, opened(name)))
     named = {d.dim_param for e in inputs for d in e.type.tensor_type.shape.dim if d.dim_param}
     named |= {f"{e.name}[{k}]" for e in inputs for k, _ in enumerate(e.type.tensor_type.shape.dim)}
     unused = set(lengths) - named
@@ -178,19 +191,20 @@ def _symbols(loaded: Loaded, inputs: Any, lengths: dict[str, int]) -> dict[str, 
     return found
 
 
-def _batch(loaded: Loaded, symbols: Mapping[str, list[Length]], wanted: str | None) -> Open | None:
-    """The length that is the batch: open, and once in every input."""
+def _batches(loaded: Loaded, symbols: Mapping[str, list[Length]], wanted: str | None) -> list[Open | None]:
+    """The lengths that may be the batch, the likeliest first: open, and once in every input."""
     rows = list(symbols.values())
     if wanted is not None:
         found = next((n for row in rows for n in row if isinstance(n, Open) and n.name == wanted), None)
         if found is None or any(row.count(found) != 1 for row in rows):
             raise SpecError(f"{loaded.name}: {wanted!r} is not an open length of every input: {dict(symbols)}")
-        return found
-    opened = [n for n in rows[0] if isinstance(n, Open)] if rows else []
-    shared = [n for n in opened if all(row.count(n) == 1 for row in rows)]
+        return [found]
+    shared = [n for n in rows[0] if isinstance(n, Open) and all(row.count(n) == 1 for row in rows)] if rows else []
     named = [n for n in shared if "batch" in n.name.lower() or n.name in ("N", "B", "n", "b", "unk__0")]
-    first = [n for n in shared if rows[0][0] is n]
-    return next(iter((*named, *first)), None)
+    first = [n for n in shared if rows[0][0] == n]
+    likely = [*named, *first]
+    others = [n for n in shared if n not in likely]
+    return list(dict.fromkeys([*likely, *others, None] if likely else [None, *others]))
 
 
 def _dtype(loaded: Loaded, inputs: Any) -> str:
@@ -212,7 +226,8 @@ def _declare(reader: Reader, entry: Any, lengths: list[Length], batch: Open | No
     value = reader.build.input(name, (None, *rest), KINDS[code[0] if code[0] != "?" else "b"])
     if name in reader.known:
         raise DamagedFileError(f"{reader.loaded.name}: two values are called {name!r}")
-    reader.known[name] = Flow(value, place, tuple(lengths))
+    reader.known[name] = flow = Flow(value, place, tuple(lengths))
+    reader.like = reader.like or flow
 
 
 def _model(loaded: Loaded, reader: Reader, inputs: Any) -> ProgramModel:
@@ -226,6 +241,9 @@ def _model(loaded: Loaded, reader: Reader, inputs: Any) -> ProgramModel:
             outputs.append((entry.name, reader.flow(given, like)))
         except SpecError as error:
             raise UnsupportedFileError(f"{loaded.name}: output {entry.name!r}: {error}") from None
+    for name, flow in outputs:
+        if _out_of_order(reader, flow):
+            raise UnsupportedFileError(f"{loaded.name}: output {name!r} has the batch within another axis")
     taken = {entry.name for entry in inputs}
     names: list[str] = []
     for name, _ in outputs:
@@ -237,3 +255,9 @@ def _model(loaded: Loaded, reader: Reader, inputs: Any) -> ProgramModel:
     weights = {path: reader.weights[path] for path in program.weights}
     title = "".join(c for c in loaded.name.rsplit(".", 1)[0] if c.isalnum() or c in "_-") or "model"
     return ProgramModel(program, weights, name=title, dtype=reader.dtype, output_names=names, batch_axes=axes)
+
+
+def _out_of_order(reader: Reader, flow: Flow) -> bool:
+    """Whether an axis that holds the batch has it as the inner one: its rows come in another order here."""
+    like = reader.folded.get(flow.value.name)
+    return like is not None and (like.batch != 0 or _out_of_order(reader, like))

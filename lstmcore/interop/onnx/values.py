@@ -9,23 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstmcore.interop.onnx.lengths import Length, Open
 from lstmcore.ops import Kind
 from lstmcore.program import Value
 
 Array = NDArray[Any]
-
-
-class Open:
-    """A length that is not known: that of one axis, such as the batch."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-Length = int | Open
 
 
 @dataclass(frozen=True)
@@ -40,6 +28,9 @@ class Known:
             alone = np.empty((), object if isinstance(self.array, Open) else np.asarray(self.array).dtype)
             alone[()] = self.array
             object.__setattr__(self, "array", alone)
+        if self.array.dtype == object and not any(isinstance(entry, Open) for entry in self.array.flat):
+            plain = np.bool_ if all(isinstance(entry, (bool, np.bool_)) for entry in self.array.flat) else np.int64
+            object.__setattr__(self, "array", self.array.astype(plain if self.array.size else np.int64))
 
     @property
     def rank(self) -> int:

@@ -14,6 +14,7 @@ from lstmcore.interop.onnx.readers import (
     normalize,
     padding,
     parts,
+    pooling,
     recurrent,
     reduce,
     shape,
@@ -33,6 +34,7 @@ READERS: Mapping[str, Read] = MappingProxyType(
         **normalize.TABLE,
         **reduce.TABLE,
         **convolution.TABLE,
+        **pooling.TABLE,
         **recurrent.TABLE,
     }
 )

@@ -117,7 +117,7 @@ def positions(r: Reader, x: Value) -> Value:
     m = _Maths(build)
     program = build.finish([m.op(ops.Activate(Function("linear")), count).name, m.two("add", count, 1.0).name])
     zero = r.op(ops.Zeros((1,)), x)
-    (y, _) = r.build.op(ops.Scan(program), x, zero, name=f"{r._safe(r._name)}/positions", weights={})
+    (y, _) = r.ops(ops.Scan(program), x, zero, name=f"{r._name}/positions", weights={})
     return r.op(ops.Reshape((-1,)), y)
 
 
@@ -143,7 +143,7 @@ def over_time(
         for port in body.weights
     }
     op = ops.Scan(body, zero_output_for_mask=mask is not None)
-    return r.build.op(op, x, *states, mask, name=f"{r._safe(call.name)}{suffix}", weights=paths)
+    return r.ops(op, x, *states, mask, name=f"{call.name}{suffix}", weights=paths)
 
 
 def _port(name: str) -> str:

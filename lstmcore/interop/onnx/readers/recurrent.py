@@ -130,7 +130,7 @@ def _direction(given: _Given, weights: Mapping[str, Known], k: int) -> tuple[Val
             port: r.weight(names[port], layouts.from_foreign("onnx", op, port, array), (call.kind, k))
             for port, array in own.items()
         }
-        made = r.build.op(op, x, *before, mask, name=f"{r._safe(call.name)}{_suffix(given, k)}", weights=paths)
+        made = r.ops(op, x, *before, mask, name=f"{call.name}{_suffix(given, k)}", weights=paths)
     else:
         made = cells.over_time(r, call, given.units, own, names, chosen, x, before, mask, _suffix(given, k))
     for state, after in zip(before, made[1:], strict=True):
@@ -190,7 +190,7 @@ def _initial(given: _Given, position: int, k: int) -> Any:
     state = given.call.get(position)
     zero = state is None or (isinstance(state, Filled) and state.number == 0)
     if zero or (isinstance(state, Known) and not state.array.any()):
-        if given.each.like.batch is None:
+        if given.each.like.batch is None or given.x.name in r.folded:
             return r.op(ops.Zeros((units,)), given.x)
         with r.build.scope(f"{r._safe(given.call.name)}{_suffix(given, k)}"):
             return r.build.carry("c" if position == 6 else "h", (given.x.shape[0], units))
@@ -217,6 +217,9 @@ def _stacked(given: _Given, ys: list[Value], layout: int) -> Flow:
     wide = [r.op(ops.Reshape((-1 if time is None else time, 1, units)), y) for y in ys]
     both = wide[0] if len(wide) == 1 else r.op(ops.Concat(2, len(wide)), *wide)
     flow = given.each.back(r, both)
+    steps = r.lengths(given.each.like)[0 if given.each.like.batch == 1 or flow.batch is None else 1]
+    if flow.batch is not None:
+        flow = Flow(flow.value, flow.batch, (r.lengths(flow)[0], steps, len(ys), units))
     return flow if layout else transposed(r, flow, [1, 2, 0, 3])
 
 
