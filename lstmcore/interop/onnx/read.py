@@ -144,28 +144,33 @@ def _check_vectors(loaded: Loaded, model: BaseModel, shown: Presented) -> None:
 
 
 def _imported(loaded: Loaded, lengths: dict[str, int], batch: str | None) -> ProgramModel:
-    """Read with the batch that is most likely the one; where that cannot be, with another, or without."""
+    """Read with the batch that is most likely the one; where that cannot be, with another, or without.
+
+    Some exporters call lengths open for which the file then has a number: it is read for that number.
+    """
     inputs = [entry for entry in loaded.graph.input if entry.name not in loaded.arrays]
     symbols = _symbols(loaded, inputs, lengths)
     choices = _batches(loaded, symbols, batch)
-    refused: UnsupportedFileError | None = None
+    refused: list[tuple[Reader, UnsupportedFileError]] = []
     for axis in choices:
+        reader = Reader(loaded, _dtype(loaded, inputs), axis)
         try:
-            return _read_with(loaded, inputs, symbols, axis)
+            return _read_with(reader, inputs, symbols)
         except UnsupportedFileError as error:
-            refused = refused or error
-    assert refused is not None
-    raise refused
+            refused.append((reader, error))
+    furthest, error = max(refused, key=lambda entry: entry[0].done)
+    if set(furthest.fixed) - set(lengths):
+        return _imported(loaded, {**furthest.fixed, **lengths}, batch)
+    raise error
 
 
-def _read_with(loaded: Loaded, inputs: Any, symbols: Mapping[str, list[Length]], batch: Open | None) -> ProgramModel:
-    reader = Reader(loaded, _dtype(loaded, inputs), batch)
-    for name, array in loaded.arrays.items():
+def _read_with(reader: Reader, inputs: Any, symbols: Mapping[str, list[Length]]) -> ProgramModel:
+    for name, array in reader.loaded.arrays.items():
         reader.known[name] = Known(array, name)
     for entry in inputs:
-        _declare(reader, entry, symbols[entry.name], batch)
-    reader.run(loaded.graph)
-    return _model(loaded, reader, inputs)
+        _declare(reader, entry, symbols[entry.name], reader.batch)
+    reader.run(reader.loaded.graph)
+    return _model(reader.loaded, reader, inputs)
 
 
 def _symbols(loaded: Loaded, inputs: Any, lengths: dict[str, int]) -> dict[str, list[Length]]:
@@ -242,6 +247,8 @@ def _model(loaded: Loaded, reader: Reader, inputs: Any) -> ProgramModel:
         except SpecError as error:
             raise UnsupportedFileError(f"{loaded.name}: output {entry.name!r}: {error}") from None
     for name, flow in outputs:
+        if flow.counts:
+            raise UnsupportedFileError(f"{loaded.name}: output {name!r} is of whole numbers, for which there is no op")
         if _out_of_order(reader, flow):
             raise UnsupportedFileError(f"{loaded.name}: output {name!r} has the batch within another axis")
     taken = {entry.name for entry in inputs}

@@ -86,21 +86,26 @@ class Reader:
         self._unbatched: set[str] = set()
         self._paths: dict[Any, str] = {}
         self._name = ""
+        self.fixed: dict[str, int] = {}
+        """Lengths that the file leaves open, and for which alone it computes, as far as is known."""
+        self.done = 0
+        """How many nodes have been read."""
 
     # The graph.
 
     def run(self, graph: Any) -> None:
         """Reads every node of a graph."""
-        from lstmcore.interop.onnx.readers import READERS
+        from lstmcore.interop.onnx.readers import READERS, counts
 
         for node in graph.node:
             self._name = node.name or (node.output[0] if node.output else node.op_type)
             if node.op_type not in READERS:
                 raise UnsupportedFileError(f"{self._where(node)} is not read.{near(node.op_type, READERS)}")
             try:
-                call = self.call(node)
+                call = counts.prepared(self, self.call(node))
                 made = READERS[node.op_type](self, call)
-                self._bind(node, made)
+                self._bind(node, counts.marked(call, made))
+                self.done += 1
             except FileError:
                 raise
             except SpecError as error:

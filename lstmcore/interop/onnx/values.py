@@ -68,6 +68,7 @@ class Flow:
     value: Value
     batch: int | None
     lengths: tuple[Length, ...] = field(default=())  # of ONNX's axes
+    counts: bool = False  # floats here that are whole numbers in ONNX
 
     @property
     def rank(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from lstmcore.interop.onnx.readers import (
     constants,
     convolution,
+    counts,
     elements,
     linear,
     normalize,
@@ -30,6 +31,7 @@ READERS: Mapping[str, Read] = MappingProxyType(
         **parts.TABLE,
         **padding.TABLE,
         **constants.TABLE,
+        **counts.TABLE,
         **linear.TABLE,
         **normalize.TABLE,
         **reduce.TABLE,

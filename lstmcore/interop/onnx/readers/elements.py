@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -147,6 +149,19 @@ def gelu(r: Reader, call: Call) -> tuple[Given, ...]:
             x.lengths,
         ),
     )
+
+
+def erf(r: Reader, call: Call) -> tuple[Given, ...]:
+    """2 gelu(u) / u - 1 with u = √2 x, which is 0 at 0, and ±1 to the last digit from ±6 on."""
+    call.only()
+    x = r.flow(call.at(0))
+    u = r.op(ops.Binary("multiply"), clipped(r, x.value, -6.0, 6.0), r.constant(math.sqrt(2), x.value))
+    bent = r.op(ops.Activate(activations.function("gelu", approximate=False)), u)
+    ratio = r.op(ops.Binary("divide"), r.op(ops.Binary("multiply"), bent, r.constant(2.0, bent)), u)
+    one = r.constant(1.0, u)
+    at_zero = r.op(ops.Binary("equal"), u, r.constant(0.0, u))
+    y = r.op(ops.Binary("subtract"), r.op(ops.Select(), at_zero, one, ratio), one)
+    return (Flow(y, x.batch, x.lengths),)
 
 
 def _unary(name: str, fold: Folded) -> Read:
@@ -345,6 +360,8 @@ def cast(r: Reader, call: Call) -> tuple[Given, ...]:
         return (Filled(np.asarray(x.number).astype(to).item(), x.shape),)
     flow = r.flow(x)
     wanted = {"f": "float", "?": "bool"}.get(to[0], "int")
+    if flow.counts or (wanted == "int" and flow.kind == "bool"):
+        return (_cast_counts(r, flow, wanted),)
     if wanted == flow.kind:
         if wanted == "float" and {"f4": "float32", "f8": "float64"}.get(to) != r.dtype:
             raise SpecError(f"it casts to {np.dtype(to)} in a model of {r.dtype}")
@@ -355,6 +372,14 @@ def cast(r: Reader, call: Call) -> tuple[Given, ...]:
     if wanted == "bool":
         return (Flow(r.op(ops.NotEqual(0.0), flow.value), flow.batch, flow.lengths),)
     raise SpecError(f"it makes ints of {flow.kind}s, for which there is no op")
+
+
+def _cast_counts(r: Reader, flow: Flow, wanted: str) -> Flow:
+    from lstmcore.interop.onnx.readers.counts import made
+
+    if wanted == "bool":
+        return Flow(r.op(ops.NotEqual(0.0), flow.value), flow.batch, flow.lengths)
+    return replace(flow, counts=False) if wanted == "float" else made(r, flow)
 
 
 def identity(r: Reader, call: Call) -> tuple[Given, ...]:
@@ -441,6 +466,7 @@ TABLE: Mapping[str, Read] = MappingProxyType(
         "Equal": equal,
         "Where": where,
         "Cast": cast,
+        "Erf": erf,
         "Identity": identity,
         "Dropout": dropout,
         "Mean": mean,

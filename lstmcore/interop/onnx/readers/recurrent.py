@@ -103,10 +103,10 @@ def _mask(r: Reader, call: Call, each: Items, layout: int) -> Value | None:
             return None
         raise SpecError("its sequence_lens are known numbers; expected an input, or none")
     flow = r.flow(lengths)
-    if flow.kind != "int" or flow.rank != 1:
+    if (flow.kind != "int" and not flow.counts) or flow.rank != 1:
         raise SpecError(f"its sequence_lens are {flow.kind} of {flow.rank} axes; expected int of one")
     counts = items(r, flow, 0).value
-    count = r.op(ops.Reshape((1,)), r.op(ops.Cast(), counts, each.value))
+    count = r.op(ops.Reshape((1,)), counts if flow.counts else r.op(ops.Cast(), counts, each.value))
     return r.op(ops.Binary("less"), cells.positions(r, each.value), count)
 
 

@@ -130,7 +130,7 @@ def shaped(r: Reader, x: Flow, target: Sequence[Length]) -> Flow:
 def _folded(r: Reader, x: Flow, have: list[Length], wanted: list[Length]) -> Flow:
     """The first axes become one, and the batch is among them."""
     assert r.batch is not None
-    lost = SpecError(f"it makes {have} to {wanted}, in which the batch is lost{_only_for(have, wanted)}")
+    lost = SpecError(f"it makes {have} to {wanted}, in which the batch is lost{_only_for(r, have, wanted)}")
     inside = quotient(wanted[0], r.batch) if wanted else None
     if inside is None or x.batch not in (0, 1) or (x.batch == 1 and inside != have[0]):
         raise lost
@@ -139,10 +139,13 @@ def _folded(r: Reader, x: Flow, have: list[Length], wanted: list[Length]) -> Flo
     return r.fold(wide)
 
 
-def _only_for(have: Sequence[Length], wanted: Sequence[Length]) -> str:
+def _only_for(r: Reader, have: Sequence[Length], wanted: Sequence[Length]) -> str:
     """What to say of a file that was exported with open axes, but computes for one length alone."""
     pairs = zip(have, wanted, strict=False)
-    fixed = {n.name: m for n, m in pairs if isinstance(n, Open) and isinstance(m, int) and n.of == {n.name}}
+    fixed = {
+        n.name: m for n, m in pairs if isinstance(n, Open) and isinstance(m, int) and m > 0 and n.of == {n.name}
+    }
+    r.fixed = fixed
     return f"; it is made for one length: give lengths={fixed}" if fixed else ""
 
 
