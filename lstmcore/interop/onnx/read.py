@@ -158,10 +158,10 @@ def _imported(loaded: Loaded, lengths: dict[str, int], batch: str | None) -> Pro
             return _read_with(reader, inputs, symbols)
         except UnsupportedFileError as error:
             refused.append((reader, error))
-    furthest, error = max(refused, key=lambda entry: entry[0].done)
+    furthest, told = max(refused, key=lambda entry: entry[0].done)
     if set(furthest.fixed) - set(lengths):
         return _imported(loaded, {**furthest.fixed, **lengths}, batch)
-    raise error
+    raise told
 
 
 def _read_with(reader: Reader, inputs: Any, symbols: Mapping[str, list[Length]]) -> ProgramModel:

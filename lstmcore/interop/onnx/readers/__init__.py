@@ -18,6 +18,7 @@ from lstmcore.interop.onnx.readers import (
     pooling,
     recurrent,
     reduce,
+    scan,
     shape,
 )
 from lstmcore.interop.onnx.values import Given
@@ -38,5 +39,6 @@ READERS: Mapping[str, Read] = MappingProxyType(
         **convolution.TABLE,
         **pooling.TABLE,
         **recurrent.TABLE,
+        **scan.TABLE,
     }
 )
