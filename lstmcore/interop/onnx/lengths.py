@@ -125,3 +125,19 @@ def order(a: Length, b: Length) -> str | None:
         return ">"
     high = least(minus(b, a))
     return "<" if high is not None and high > 0 else None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A condition of a loop: that for each of these pairs the first length is less than the second."""
+
+    pairs: tuple[tuple[Length, Length], ...]
+
+
+STEP = "step"
+"""The steps of a loop are counted by this length, from 1."""
+
+
+def counts_steps(n: Length) -> bool:
+    """Whether a length depends on the step of a loop."""
+    return isinstance(n, Open) and any(name.startswith(STEP + " of ") for names, _ in n.terms for name in names)

@@ -8,7 +8,7 @@ program's first axis is the call, and all of ONNX's axes follow (`Flow`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,8 @@ class Reader:
         self._unbatched: set[str] = set()
         self._paths: dict[Any, str] = {}
         self._name = ""
+        self.pieces: dict[str, Any] = {}
+        """How whole numbers depend on one id, by the value's name (`readers.counts`)."""
         self.fixed: dict[str, int] = {}
         """Lengths that the file leaves open, and for which alone it computes, as far as is known."""
         self.done = 0
@@ -95,16 +97,20 @@ class Reader:
 
     def run(self, graph: Any) -> None:
         """Reads every node of a graph."""
+        self.run_nodes(graph.node)
+
+    def run_nodes(self, nodes: Iterable[Any]) -> None:
+        """Reads these nodes."""
         from lstmcore.interop.onnx.readers import READERS, counts
 
-        for node in graph.node:
+        for node in nodes:
             self._name = node.name or (node.output[0] if node.output else node.op_type)
             if node.op_type not in READERS:
                 raise UnsupportedFileError(f"{self._where(node)} is not read.{near(node.op_type, READERS)}")
             try:
                 call = counts.prepared(self, self.call(node))
                 made = READERS[node.op_type](self, call)
-                self._bind(node, counts.marked(call, made))
+                self._bind(node, counts.marked(self, call, made))
                 self.done += 1
             except FileError:
                 raise

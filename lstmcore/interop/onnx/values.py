@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstmcore.interop.onnx.lengths import Length, Open
+from lstmcore.interop.onnx.lengths import Asked, Length, Open
 from lstmcore.ops import Kind
 from lstmcore.program import Value
 
@@ -25,10 +25,10 @@ class Known:
 
     def __post_init__(self) -> None:
         if not isinstance(self.array, np.ndarray):  # NumPy hands out the only entry of an array of lengths by itself
-            alone = np.empty((), object if isinstance(self.array, Open) else np.asarray(self.array).dtype)
+            alone = np.empty((), object if isinstance(self.array, (Open, Asked)) else np.asarray(self.array).dtype)
             alone[()] = self.array
             object.__setattr__(self, "array", alone)
-        if self.array.dtype == object and not any(isinstance(entry, Open) for entry in self.array.flat):
+        if self.array.dtype == object and not any(isinstance(n, (Open, Asked)) for n in self.array.flat):
             plain = np.bool_ if all(isinstance(entry, (bool, np.bool_)) for entry in self.array.flat) else np.int64
             object.__setattr__(self, "array", self.array.astype(plain if self.array.size else np.int64))
 

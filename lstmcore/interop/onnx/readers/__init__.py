@@ -12,6 +12,7 @@ from lstmcore.interop.onnx.readers import (
     counts,
     elements,
     linear,
+    loop,
     normalize,
     padding,
     parts,
@@ -40,5 +41,6 @@ READERS: Mapping[str, Read] = MappingProxyType(
         **pooling.TABLE,
         **recurrent.TABLE,
         **scan.TABLE,
+        **loop.TABLE,
     }
 )

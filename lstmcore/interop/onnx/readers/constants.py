@@ -101,7 +101,8 @@ def expand(r: Reader, call: Call) -> tuple[Given, ...]:
             return (Known(np.broadcast_to(x.array, np.broadcast_shapes(x.array.shape, tuple(whole))), x.name),)
         lengths = _wider(x.array.shape, lengths)
         if x.array.size and (x.array == x.array.reshape(-1)[0]).all():
-            return (Filled(x.array.reshape(-1)[0].item(), tuple(lengths)),)
+            number = x.array.reshape(-1)[0]
+            return (Filled(number if isinstance(number, Open) else number.item(), tuple(lengths)),)
         return (_spread(r, x, lengths),)
     if isinstance(x, Filled):
         return (Filled(x.number, tuple(_wider(x.shape, lengths))),)

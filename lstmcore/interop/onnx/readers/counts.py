@@ -7,7 +7,7 @@ something else with whole numbers than with such floats refuses them by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -65,16 +65,88 @@ def made(r: Reader, flow: Flow) -> Flow:
     if flow.kind == "float":
         return replace(flow, counts=True)
     one = r.op(ops.Parameter((1,)), weights={"value": r.weight("one", np.ones(1))})
-    return Flow(r.op(ops.Cast(), flow.value, one), flow.batch, flow.lengths, counts=True)
+    value = r.op(ops.Cast(), flow.value, one)
+    pieces = _pieces(r, flow, None)
+    if pieces is not None:
+        r.pieces[value.name] = pieces
+    return Flow(value, flow.batch, flow.lengths, counts=True)
 
 
-def marked(call: Call, made: Sequence[Given]) -> tuple[Given, ...]:
+def marked(r: Reader, call: Call, made: Sequence[Given]) -> tuple[Given, ...]:
     """What a node made, told to be counts where it made them."""
-    if call.kind not in (*MATHS, *MOVES) or not any(isinstance(e, Flow) and e.counts for e in call.inputs):
+    _follow(r, call, made)
+    sources = call.inputs if call.kind in (*MATHS, "Concat") else call.inputs[1:] if call.kind == "Where" else call.inputs[:1]
+    if call.kind not in (*MATHS, *MOVES) or not any(isinstance(e, Flow) and e.counts for e in sources):
         return tuple(made)
     return tuple(
         replace(entry, counts=True) if isinstance(entry, Flow) and entry.kind == "float" else entry for entry in made
     )
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """a * id + b of the ids in one value, where these are below 0 and where they are not."""
+
+    ids: Flow
+    below: tuple[int, int]
+    above: tuple[int, int]
+
+
+def _pieces(r: Reader, given: Given | None, like: Pieces | None) -> Pieces | None:
+    if isinstance(given, Flow):
+        found: Pieces | None = r.pieces.get(given.value.name)
+        return Pieces(given, (1, 0), (1, 0)) if found is None and given.kind == "int" else found
+    if like is not None and isinstance(given, Known) and given.whole and given.array.size == 1:
+        number = given.array.reshape(()).item()
+        return Pieces(like.ids, (0, int(number)), (0, int(number))) if number == int(number) else None
+    return None
+
+
+def _follow(r: Reader, call: Call, made: Sequence[Given]) -> None:
+    """Keeps account of numbers that are an id, or an id counted from the end, as exporters compute them."""
+    if call.kind not in _RULES or len(made) != 1 or not isinstance(made[0], Flow):
+        return
+    first = next((found for entry in call.inputs if (found := _pieces(r, entry, None)) is not None), None)
+    parts = [_pieces(r, entry, first) for entry in call.inputs]
+    if first is None or any(part is None or part.ids.value.name != first.ids.value.name for part in parts):
+        return
+    known = [part for part in parts if part is not None]
+    below, above = (_RULES[call.kind](*sides) for sides in zip(*((p.below, p.above) for p in known), strict=True))
+    if call.kind == "Less":
+        low, high = known
+        if (low.below, low.above, high.above) != ((1, 0), (1, 0), (0, 0)):
+            return
+        below, above = (0, 1), (0, 0)
+    if below is not None and above is not None:
+        r.pieces[made[0].value.name] = Pieces(first.ids, below, above)
+
+
+def _times(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int] | None:
+    if a[0] and b[0]:
+        return None
+    return (a[0] * b[1] + b[0] * a[1], a[1] * b[1])
+
+
+_RULES: Mapping[str, Callable[..., tuple[int, int] | None]] = MappingProxyType(
+    {
+        "Add": lambda a, b: (a[0] + b[0], a[1] + b[1]),
+        "Sub": lambda a, b: (a[0] - b[0], a[1] - b[1]),
+        "Mul": _times,
+        "Less": lambda a, b: (0, 0),
+        "Not": lambda a: (0, 1 - a[1]),
+        "Cast": lambda a: a,
+        "Identity": lambda a: a,
+        "Where": lambda c, a, b: a if c == (0, 1) else b if c == (0, 0) else None,
+    }
+)
+
+
+def as_ids(r: Reader, flow: Flow, size: int) -> Flow | None:
+    """The ids that counts are, for a table of that size, where ids below 0 count from its end anyway."""
+    found: Pieces | None = r.pieces.get(flow.value.name)
+    if found is None or found.above != (1, 0) or found.below not in ((1, 0), (1, size)):
+        return None
+    return found.ids
 
 
 def gather_elements(r: Reader, call: Call) -> tuple[Given, ...]:

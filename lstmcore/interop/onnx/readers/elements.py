@@ -227,16 +227,28 @@ def _fold(r: Reader, name: str, fold: Folded, a: Known, b: Known) -> Known:
 
 def _lengths(name: str, fold: Folded, p: Any, q: Any) -> Any:
     """A number from two lengths, of which one may be open."""
-    if not isinstance(p, Open) and not isinstance(q, Open):
+    if not isinstance(p, (Open, lengths.Asked)) and not isinstance(q, (Open, lengths.Asked)):
         return fold(p, q)
     if name in _SUMS:
         return _SUMS[name](*(n if isinstance(n, Open) else int(n) for n in (p, q)))
+    if name == "and" and all(isinstance(n, (lengths.Asked, bool, np.bool_)) for n in (p, q)):
+        return _both(p, q)
+    if name == "less" and any(lengths.counts_steps(n) for n in (p, q)):
+        return lengths.Asked(((p, q),))
     told = lengths.order(*(n if isinstance(n, Open) else int(n) for n in (p, q)))
     if told is not None and name in _ORDERS:
         return told in _ORDERS[name]
     if told is not None and name in ("maximum", "minimum"):
         return p if (told == ">") == (name == "maximum") else q
     raise SpecError(f"it asks whether {p!r} and {q!r} are {name}, and one is open; {give(p, q)}")
+
+
+def _both(p: Any, q: Any) -> Any:
+    """Two conditions, of which one may be known."""
+    asked = [n for n in (p, q) if isinstance(n, lengths.Asked)]
+    if len(asked) == 2:
+        return lengths.Asked((*asked[0].pairs, *asked[1].pairs))
+    return asked[0] if (q if p is asked[0] else p) else False
 
 
 _SUMS: Mapping[str, Callable[[Length, Length], Length]] = MappingProxyType(

@@ -121,7 +121,10 @@ def einsum(r: Reader, call: Call) -> tuple[Given, ...]:
     terms = operands.split(",")
     if not arrow or len(terms) != 2 or not equation.replace(",", "").replace("->", "").isalpha() or "Z" in equation:
         raise SpecError(f"equation {equation!r}: expected two operands and the output, of letters but Z")
-    return (_contracted(r, (call.at(0), call.at(1)), terms, output),)
+    given = call.at(0), call.at(1)
+    if all(isinstance(entry, Known) for entry in given):
+        return (Known(np.einsum(equation, *(entry.array for entry in given if isinstance(entry, Known)))),)
+    return (_contracted(r, given, terms, output),)
 
 
 TABLE: Mapping[str, Read] = MappingProxyType({"MatMul": matmul, "Gemm": gemm, "Einsum": einsum})

@@ -33,7 +33,14 @@ def split(r: Reader, call: Call) -> tuple[Given, ...]:
         each = -(-length // count)
         sizes = [min(each, length - each * k) for k in range(count)]
     ends = [int(n) for n in np.cumsum([0, *sizes])]
-    return tuple(_cut(r, x, axis, a, b) for a, b in pairwise(ends))
+    return tuple(_cut(r, x, axis, a, b) if b > a else _nothing(r, x, axis) for a, b in pairwise(ends))
+
+
+def _nothing(r: Reader, x: Given, axis: int) -> Filled:
+    """A part without numbers, which nothing can use."""
+    shape: list[Length] = list(x.array.shape if isinstance(x, Known) else r.lengths(r.flow(x)))
+    shape[axis] = 0
+    return Filled(0.0, tuple(shape))
 
 
 def _cut(r: Reader, x: Given, axis: int, start: int, stop: int | None) -> Given:
@@ -218,6 +225,10 @@ def _entry(r: Reader, x: Flow, axis: int, place: int) -> Flow:
 
 
 def _embedded(r: Reader, table: Known, ids: Flow, axis: int) -> Flow:
+    from lstmcore.interop.onnx.readers.counts import as_ids
+
+    if ids.counts and table.rank == 2:
+        ids = as_ids(r, ids, table.array.shape[0]) or ids
     if table.rank != 2 or axis != 0 or ids.kind != "int" or table.array.dtype.kind != "f":
         raise SpecError(
             f"it takes entries of numbers of shape {table.array.shape} along axis {axis}; expected an embedding"
@@ -268,11 +279,27 @@ def _written_over(r: Reader, data: Flow, patch: Flow, low: Sequence[int], block:
     return patch
 
 
+def reverse_sequence(r: Reader, call: Call) -> tuple[Given, ...]:
+    """Where every sequence is reversed as a whole."""
+    call.only("batch_axis", "time_axis")
+    x, sizes = r.flow(call.at(0)), call.at(1)
+    axis = int(call.number("time_axis", 0))
+    steps = r.lengths(x)[axis]
+    if isinstance(sizes, Filled):
+        every = sizes.number == steps
+    else:
+        every = isinstance(sizes, Known) and all(n == steps for n in sizes.lengths())
+    if not every:
+        raise SpecError(f"it reverses a part of the {steps} steps; expected all, for every sequence")
+    return (reversed_(r, x, axis),)
+
+
 TABLE: Mapping[str, Read] = MappingProxyType(
     {
         "Split": split,
         "Slice": slice_,
         "Gather": gather,
+        "ReverseSequence": reverse_sequence,
         "ScatterND": scatter_nd,
     }
 )

@@ -45,6 +45,16 @@ class State:
     carried: bool = False
 
 
+@dataclass(frozen=True)
+class Body:
+    """The graph of one step: its nodes, the names of the states after it, and of what it makes at each step."""
+
+    graph: Any
+    nodes: Sequence[Any]
+    ends: Sequence[str]
+    made: Sequence[str]
+
+
 def read(r: Reader, call: Call) -> tuple[Given, ...]:
     call.only(
         "body",
@@ -58,21 +68,21 @@ def read(r: Reader, call: Call) -> tuple[Given, ...]:
     first = len(call.inputs) - count
     axes = call.number("scan_input_axes", [0] * count)
     ways = call.number("scan_input_directions", [0] * count)
-    scanned = [
-        _steps(r, r.flow(call.at(first + k)), int(axes[k]), bool(ways[k])) for k in range(count)
-    ]
-    states = [initial(r, call.at(k), f"{call.name}/state_{k}") for k in range(first)]
     names = [entry.name for entry in body.input]
-    if len(names) != len(call.inputs) or not scanned:
+    if len(names) != len(call.inputs) or count < 1:
         raise SpecError(f"its body takes {len(names)} values; {len(call.inputs)} are given, {count} of them scanned")
-    made = run(r, call.name, body, dict(zip(names[:first], states, strict=True)), names[first:], scanned)
-    finals, ys = made[:first], made[first:]
+    scanned = {
+        names[first + k]: steps_of(r, r.flow(call.at(first + k)), int(axes[k]), bool(ways[k])) for k in range(count)
+    }
+    states = {names[k]: initial(r, call.at(k), f"{call.name}/state_{k}") for k in range(first)}
+    ends = [entry.name for entry in body.output]
+    finals, ys, _ = run(r, call.name, Body(body, body.node, ends[:first], ends[first:]), states, scanned)
     axes = call.number("scan_output_axes", [0] * len(ys))
     ways = call.number("scan_output_directions", [0] * len(ys))
     return (*finals, *(placed(r, y, int(axes[k]), bool(ways[k])) for k, y in enumerate(ys)))
 
 
-def _steps(r: Reader, x: Flow, axis: int, turned: bool) -> Scanned:
+def steps_of(r: Reader, x: Flow, axis: int, turned: bool) -> Scanned:
     """The value with that axis as the steps."""
     axis %= x.rank
     if axis == x.batch:
@@ -101,38 +111,49 @@ def initial(r: Reader, given: Given, name: str) -> State:
 
 
 def run(
-    r: Reader, name: str, body: Any, states: Mapping[str, State], scanned: Sequence[str], steps: Sequence[Scanned]
-) -> list[Flow]:
-    """The states after the last step, then what is made at each step, its axis 1 the steps."""
+    r: Reader,
+    name: str,
+    body: Body,
+    states: Mapping[str, State],
+    scanned: Mapping[str, Scanned],
+    known: Mapping[str, Given] = MappingProxyType({}),
+) -> tuple[list[Flow], list[Flow], Reader]:
+    """The states after the last step, what is made at each step, its axis 1 the steps, and what the body made.
+
+    ``known`` is what else the body is given, the same at each step.
+    """
     inside = Reader(r.loaded, r.dtype, r.batch)
     outer = _outer(r, body)
     every = {**states, **{key: State(flow) for key, flow in outer.items()}}
     inside.known |= {key: value for key, value in r.known.items() if not isinstance(value, Flow)}
-    inside.known |= {tensor.name: Known(array(r.loaded, tensor), tensor.name) for tensor in body.initializer}
-    entries = _declared(inside, steps, scanned)
+    inside.known |= {tensor.name: Known(array(r.loaded, tensor), tensor.name) for tensor in body.graph.initializer}
+    entries = _declared(inside, list(scanned.values()), list(scanned))
     for key, state in every.items():
         value = inside.build.input(inside._safe(key), (None, *state.flow.value.shape[1:]))
         inside.known[key] = Flow(value, state.flow.batch, state.flow.lengths, state.flow.counts)
-        inside.like = inside.like or inside.known[key]  # type: ignore[assignment]  # a Flow
-    inside.known |= entries
-    inside.run(body)
-    after = [inside.flow(inside.known[entry.name]) for entry in body.output]
-    finals = [_checked(inside, flow, state.flow) for flow, state in zip(after, states.values(), strict=False)]
-    ys = after[len(states) :]
-    made = _applied(r, inside, name, [*finals, *(inside.known[key] for key in outer)], ys, list(every.values()), steps)
-    return [*made[0][: len(states)], *made[1]]
+    inside.known |= {**entries, **known}
+    inside.run_nodes(body.nodes)
+    finals = [
+        _checked(inside, inside.flow(inside.known[end]), state.flow)
+        for end, state in zip(body.ends, states.values(), strict=True)
+    ]
+    ys = [inside.flow(inside.known[end]) for end in body.made]
+    steps = list(scanned.values())
+    after = [*finals, *(inside.known[key] for key in outer)]
+    found, made = _applied(r, inside, name, after, ys, list(every.values()), steps)
+    return found[: len(states)], made, inside
 
 
-def _outer(r: Reader, body: Any) -> dict[str, Flow]:
+def _outer(r: Reader, body: Body) -> dict[str, Flow]:
     """The values of the model around it that a body reads."""
-    own = {entry.name for entry in (*body.input, *body.initializer)} | {name for n in body.node for name in n.output}
-    wanted: set[str] = set()
-    waiting = [body]
+    graph = body.graph
+    own = {entry.name for entry in (*graph.input, *graph.initializer)} | {name for n in graph.node for name in n.output}
+    wanted = {*body.ends, *body.made}
+    waiting = [body.nodes]
     while waiting:
-        for node in waiting.pop().node:
+        for node in waiting.pop():
             wanted |= set(node.input)
-            waiting += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-    wanted |= {entry.name for entry in body.output}
+            waiting += [attribute.g.node for attribute in node.attribute if attribute.HasField("g")]
     found = {}
     for key in sorted(wanted - own):
         given = r.known.get(key)
