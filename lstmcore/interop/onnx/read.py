@@ -16,6 +16,7 @@ import numpy as np
 from lstmcore import layouts
 from lstmcore.errors import DamagedFileError, LstmcoreError, SpecError, UnsupportedFileError
 from lstmcore.interop import vectors
+from lstmcore.interop.onnx import patterns
 from lstmcore.interop.onnx.loading import DTYPES, Loaded, load
 from lstmcore.interop.onnx.program import Written, write_program
 from lstmcore.interop.onnx.reader import KINDS, Reader
@@ -150,6 +151,8 @@ def _imported(loaded: Loaded, lengths: dict[str, int], batch: str | None) -> Pro
     """
     inputs = [entry for entry in loaded.graph.input if entry.name not in loaded.arrays]
     symbols = _symbols(loaded, inputs, lengths)
+    if batch is None:
+        symbols = _one_batch(symbols)
     choices = _batches(loaded, symbols, batch)
     refused: list[tuple[Reader, UnsupportedFileError]] = []
     for axis in choices:
@@ -169,7 +172,9 @@ def _read_with(reader: Reader, inputs: Any, symbols: Mapping[str, list[Length]])
         reader.known[name] = Known(array, name)
     for entry in inputs:
         _declare(reader, entry, symbols[entry.name], reader.batch)
-    reader.run(reader.loaded.graph)
+    found = patterns.find(reader.loaded)
+    reader.gives = found.gives
+    reader.run_nodes(found.nodes)
     return _model(reader.loaded, reader, inputs)
 
 
@@ -194,6 +199,16 @@ def _symbols(loaded: Loaded, inputs: Any, lengths: dict[str, int]) -> dict[str, 
     if unused:
         raise SpecError(f"{loaded.name} has no lengths called {sorted(unused)}; open are {sorted(named)}")
     return found
+
+
+def _one_batch(symbols: dict[str, list[Length]]) -> dict[str, list[Length]]:
+    """Where every input has an open first axis, and each calls it otherwise, these are the batch: one length."""
+    rows = list(symbols.values())
+    firsts = [row[0] for row in rows if row and isinstance(row[0], Open)]
+    shared = rows and any(isinstance(n, Open) and all(n in row for row in rows) for n in rows[0])
+    if shared or len(firsts) != len(rows) or len(set(firsts)) != len(rows):
+        return symbols
+    return {name: [firsts[0], *row[1:]] for name, row in symbols.items()}
 
 
 def _batches(loaded: Loaded, symbols: Mapping[str, list[Length]], wanted: str | None) -> list[Open | None]:

@@ -86,6 +86,8 @@ class Reader:
         self._unbatched: set[str] = set()
         self._paths: dict[Any, str] = {}
         self._name = ""
+        self.gives: Mapping[str, Any] = {}
+        """What values are instead of what their nodes say (`patterns`)."""
         self.pieces: dict[str, Any] = {}
         """How whole numbers depend on one id, by the value's name (`readers.counts`)."""
         self.fixed: dict[str, int] = {}
@@ -105,6 +107,10 @@ class Reader:
 
         for node in nodes:
             self._name = node.name or (node.output[0] if node.output else node.op_type)
+            if node.output and node.output[0] in self.gives:
+                make, bound = self.gives[node.output[0]]
+                self._bind(node, (make(self, bound),))
+                continue
             if node.op_type not in READERS:
                 raise UnsupportedFileError(f"{self._where(node)} is not read.{near(node.op_type, READERS)}")
             try:

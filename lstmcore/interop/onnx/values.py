@@ -91,6 +91,14 @@ class Flow:
         return [k for k in range(self.rank) if k != self.batch]
 
 
+class Steps(Flow):
+    """In place of how many steps count: which of them, bool (batch, time)."""
+
+
+class Fit(Flow):
+    """A value before it is padded so that windows fit."""
+
+
 Given = Known | Filled | Flow
 
 

@@ -132,6 +132,7 @@ def over_time(
     states: list[Value],
     mask: Value | None,
     suffix: str,
+    zeroes: bool = True,
 ) -> tuple[Value, ...]:
     """The node as a cell over time: y (batch, time, units), and the final states."""
     clip = float(call.number("clip", 0.0)) or None
@@ -142,7 +143,7 @@ def over_time(
         port: r.weight(f"{names[_port(port)]}/{port}" if names[_port(port)] else "", arrays[port])
         for port in body.weights
     }
-    op = ops.Scan(body, zero_output_for_mask=mask is not None)
+    op = ops.Scan(body, zero_output_for_mask=mask is not None and zeroes)
     return r.ops(op, x, *states, mask, name=f"{call.name}{suffix}", weights=paths)
 
 

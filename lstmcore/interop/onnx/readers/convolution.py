@@ -6,7 +6,7 @@ A convolution along two axes is a sum of such along one: for each row of the ker
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -16,7 +16,7 @@ from lstmcore.errors import SpecError
 from lstmcore.interop.onnx.lengths import Length, divided, plus
 from lstmcore.interop.onnx.reader import Call, Reader
 from lstmcore.interop.onnx.readers.items import items
-from lstmcore.interop.onnx.values import Array, Flow, Given, Known
+from lstmcore.interop.onnx.values import Array, Fit, Flow, Given, Known
 from lstmcore.ops.windows import windows
 from lstmcore.program import Value
 
@@ -104,6 +104,8 @@ def conv(r: Reader, call: Call) -> tuple[Given, ...]:
     each = items(r, x, 0)
     lengths = each.value.shape[2:]
     axes = window(call, kernel.array.shape[2:], lengths)
+    if isinstance(x, Fit):
+        axes = [replace(axis, before=-1, after=-1) for axis in axes]
     inside = to_last(r, each.value)
     y = _convolved(r, inside, kernel, axes, int(call.number("group", 1)), _bias(r, call))
     flow = each.back(r, to_second(r, y))

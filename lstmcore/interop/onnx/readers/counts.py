@@ -17,7 +17,7 @@ from lstmcore.errors import SpecError
 from lstmcore.interop.onnx.reader import Call, Reader
 from lstmcore.interop.onnx.readers import cells
 from lstmcore.interop.onnx.readers.shape import transposed
-from lstmcore.interop.onnx.values import Flow, Given, Known
+from lstmcore.interop.onnx.values import Fit, Flow, Given, Known, Steps
 from lstmcore.program import Value
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]
@@ -34,6 +34,9 @@ def prepared(r: Reader, call: Call) -> Call:
     Raises SpecError where the node cannot have them.
     """
     given = [entry for entry in call.inputs if entry is not None]
+    places = {k for k, entry in enumerate(call.inputs) if isinstance(entry, (Steps, Fit))}
+    if places and (call.kind, places) not in (("LSTM", {4}), ("GRU", {4}), ("RNN", {4}), ("Conv", {0})):
+        raise SpecError("it is given what only a recurrent node or a convolution can have")
     counts = any(isinstance(entry, Flow) and entry.counts for entry in given)
     if counts and call.kind not in (*MATHS, *MOVES, *ASKS, *TAKES):
         raise SpecError("it is given whole numbers that the model computes, which here are floats")
@@ -199,10 +202,14 @@ def cum_sum(r: Reader, call: Call) -> tuple[Given, ...]:
         raise SpecError(f"a sum along axis {place} of {flow.rank}; expected the batch and one axis of steps")
     if call.number("exclusive", 0) or call.number("reverse", 0):
         raise SpecError("exclusive and reverse are not read")
-    square = r.op(ops.Einsum("bq,bk->bqk"), flow.value, flow.value)
-    earlier = r.op(ops.Cast(), r.op(ops.Causal(), square), flow.value)
-    value = r.op(ops.Einsum("bk,bqk->bq"), flow.value, earlier)
-    return (replace(flow, value=value),)
+    return (replace(flow, value=summed(r, flow.value)),)
+
+
+def summed(r: Reader, x: Value) -> Value:
+    """x (batch, steps): at each step the sum over it and those before it."""
+    square = r.op(ops.Einsum("bq,bk->bqk"), x, x)
+    earlier = r.op(ops.Cast(), r.op(ops.Causal(), square), x)
+    return r.op(ops.Einsum("bk,bqk->bq"), x, earlier)
 
 
 def one_hot(r: Reader, call: Call) -> tuple[Given, ...]:

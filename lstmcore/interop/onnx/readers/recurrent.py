@@ -18,7 +18,7 @@ from lstmcore.interop.onnx.readers import cells
 from lstmcore.interop.onnx.readers.cells import Activation
 from lstmcore.interop.onnx.readers.items import Items, items
 from lstmcore.interop.onnx.readers.shape import transposed
-from lstmcore.interop.onnx.values import Array, Filled, Flow, Given, Known
+from lstmcore.interop.onnx.values import Array, Filled, Flow, Given, Known, Steps
 from lstmcore.ops import Recurrent
 from lstmcore.program import Value
 
@@ -40,6 +40,8 @@ class _Given:
     turned: tuple[bool, ...]
     each: Items
     mask: Value | None
+    zeroes: bool = True
+    """Whether a step that does not count gives zeros; it repeats the one before it otherwise."""
 
     @property
     def x(self) -> Value:
@@ -60,7 +62,7 @@ def read(r: Reader, call: Call) -> tuple[Given, ...]:
     weights = _weights(call, len(turned))
     units = int(call.number("hidden_size", weights["recurrent_kernel"].array.shape[-1]))
     _check_shapes(call, weights, len(turned), units, each.value.shape[-1])
-    given = _Given(r, call, units, turned, each, _mask(r, call, each, layout))
+    given = _Given(r, call, units, turned, each, _mask(r, call, each, layout), not isinstance(call.get(4), Steps))
     runs = [_direction(given, weights, k) for k in range(len(turned))]
     ys = _stacked(given, [run[0] for run in runs], layout)
     finals = [_states(given, list(column), layout) for column in zip(*(run[1:] for run in runs), strict=True)]
@@ -102,6 +104,8 @@ def _mask(r: Reader, call: Call, each: Items, layout: int) -> Value | None:
         if time is not None and (lengths.array == time).all():
             return None
         raise SpecError("its sequence_lens are known numbers; expected an input, or none")
+    if isinstance(lengths, Steps):
+        return items(r, lengths, 0).value
     flow = r.flow(lengths)
     if (flow.kind != "int" and not flow.counts) or flow.rank != 1:
         raise SpecError(f"its sequence_lens are {flow.kind} of {flow.rank} axes; expected int of one")
@@ -132,7 +136,7 @@ def _direction(given: _Given, weights: Mapping[str, Known], k: int) -> tuple[Val
         }
         made = r.ops(op, x, *before, mask, name=f"{call.name}{_suffix(given, k)}", weights=paths)
     else:
-        made = cells.over_time(r, call, given.units, own, names, chosen, x, before, mask, _suffix(given, k))
+        made = cells.over_time(r, call, given.units, own, names, chosen, x, before, mask, _suffix(given, k), given.zeroes)
     for state, after in zip(before, made[1:], strict=True):
         if state.name in {carry.before for carry in r.build.carries.values()}:
             r.build.update(state, after)
@@ -174,7 +178,7 @@ def _fused(given: _Given, chosen: list[Activation], own: Mapping[str, Array]) ->
         "units": given.units,
         "activation": functions[-1],
         "use_bias": "bias" in own,
-        "zero_output_for_mask": given.mask is not None,
+        "zero_output_for_mask": given.mask is not None and given.zeroes,
     }
     if call.kind == "RNN":
         return ops.SimpleRnn(**common)
