@@ -105,7 +105,11 @@ def divided(a: Length, b: Length) -> Length:
     if isinstance(a, int) and isinstance(b, int):
         return a // b if b else 0
     exact = quotient(a, b)
-    return opened(f"({a!r} // {b})" if len(_terms(a)) == 1 else f"(({a!r}) // {b})", roots(a, b)) if exact is None else exact
+    return (
+        opened(f"({a!r} // {b})" if len(_terms(a)) == 1 else f"(({a!r}) // {b})", roots(a, b))
+        if exact is None
+        else exact
+    )
 
 
 def least(n: Length) -> int | None:

@@ -17,10 +17,10 @@ from lstmcore import layouts
 from lstmcore.errors import DamagedFileError, LstmcoreError, SpecError, UnsupportedFileError
 from lstmcore.interop import vectors
 from lstmcore.interop.onnx import patterns
+from lstmcore.interop.onnx.lengths import Length, Open, opened
 from lstmcore.interop.onnx.loading import DTYPES, Loaded, load
 from lstmcore.interop.onnx.program import Written, write_program
-from lstmcore.interop.onnx.reader import KINDS, Reader
-from lstmcore.interop.onnx.lengths import Length, Open, opened
+from lstmcore.interop.onnx.reader import KINDS, Reader, give
 from lstmcore.interop.onnx.values import Flow, Known
 from lstmcore.interop.onnx.write import batch_axes, presented
 from lstmcore.interop.presented import Presented, output_names, to_write
@@ -93,7 +93,8 @@ def _bare(graph: Any, outline: Written) -> bytes:
     copy.CopyFrom(graph)
     for tensor in copy.initializer:
         if tensor.name in outline.made:
-            tensor.ClearField("raw_data")
+            for part in ("raw_data", "external_data", "data_location"):
+                tensor.ClearField(part)
     found: bytes = copy.SerializeToString(deterministic=True)
     return found
 
@@ -264,8 +265,11 @@ def _model(loaded: Loaded, reader: Reader, inputs: Any) -> ProgramModel:
     for name, flow in outputs:
         if flow.counts:
             raise UnsupportedFileError(f"{loaded.name}: output {name!r} is of whole numbers, for which there is no op")
-        if _out_of_order(reader, flow):
-            raise UnsupportedFileError(f"{loaded.name}: output {name!r} has the batch within another axis")
+        if flow.value.name in reader.folded:
+            told = give(*reader.lengths(flow))
+            raise UnsupportedFileError(
+                f"{loaded.name}: output {name!r} has all steps of all samples in one axis; {told}"
+            )
     taken = {entry.name for entry in inputs}
     names: list[str] = []
     for name, _ in outputs:
@@ -277,9 +281,3 @@ def _model(loaded: Loaded, reader: Reader, inputs: Any) -> ProgramModel:
     weights = {path: reader.weights[path] for path in program.weights}
     title = "".join(c for c in loaded.name.rsplit(".", 1)[0] if c.isalnum() or c in "_-") or "model"
     return ProgramModel(program, weights, name=title, dtype=reader.dtype, output_names=names, batch_axes=axes)
-
-
-def _out_of_order(reader: Reader, flow: Flow) -> bool:
-    """Whether an axis that holds the batch has it as the inner one: its rows come in another order here."""
-    like = reader.folded.get(flow.value.name)
-    return like is not None and (like.batch != 0 or _out_of_order(reader, like))

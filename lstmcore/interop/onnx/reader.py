@@ -16,9 +16,9 @@ import numpy as np
 
 from lstmcore import ops
 from lstmcore.errors import DamagedFileError, FileError, SpecError, UnsupportedFileError, near
+from lstmcore.interop.onnx.lengths import Length, Open, opened, roots, times
 from lstmcore.interop.onnx.library import onnx
 from lstmcore.interop.onnx.loading import Loaded, array
-from lstmcore.interop.onnx.lengths import Length, Open, opened, roots, times
 from lstmcore.interop.onnx.values import Array, Filled, Flow, Given, Known
 from lstmcore.ops import Kind, Op
 from lstmcore.program import Builder, Value

@@ -53,9 +53,11 @@ BATCH_TIME = {"x": {0: "batch", 1: "time"}}
 TIME_BATCH = {"x": {0: "time", 1: "batch"}}
 
 
-def sequence(run: Callable[..., Any], first: bool = True, outputs: tuple[str, ...] = ("y",), **parts: nn.Module) -> Any:
+def sequence(
+    run: Callable[..., Any], batch_first: bool = True, outputs: tuple[str, ...] = ("y",), **parts: nn.Module
+) -> Any:
     """One input (batch, time, features)."""
-    return Example(Sequence(run, **parts), steps(first), BATCH_TIME if first else TIME_BATCH, outputs)
+    return Example(Sequence(run, **parts), steps(batch_first), BATCH_TIME if batch_first else TIME_BATCH, outputs)
 
 
 def tokens(run: Callable[..., Any], outputs: tuple[str, ...] = ("y",), **parts: nn.Module) -> Any:
@@ -365,7 +367,9 @@ MODELS: Mapping[str, Callable[[], Example]] = {
     "lstm_all_outputs": lambda: sequence(everything, outputs=("y", "h", "c"), rnn=lstm()),
     "gru_all_outputs": lambda: sequence(everything, outputs=("y", "h"), rnn=gru()),
     "rnn_tanh": lambda: sequence(everything, outputs=("y", "h"), rnn=nn.RNN(D, H, batch_first=True)),
-    "rnn_relu": lambda: sequence(everything, outputs=("y", "h"), rnn=nn.RNN(D, H, nonlinearity="relu", batch_first=True)),
+    "rnn_relu": lambda: sequence(
+        everything, outputs=("y", "h"), rnn=nn.RNN(D, H, nonlinearity="relu", batch_first=True)
+    ),
     "lstm_time_first": lambda: sequence(everything, False, ("y", "h", "c"), rnn=lstm(batch_first=False)),
     "gru_time_first_2_both": lambda: sequence(
         everything, False, ("y", "h"), rnn=gru(batch_first=False, num_layers=2, bidirectional=True)
@@ -408,7 +412,7 @@ MODELS: Mapping[str, Callable[[], Example]] = {
     "words_adaptive_max": lambda: classifier(lambda y: F.adaptive_max_pool1d(y.transpose(1, 2), 1).squeeze(-1)),
     "words_adaptive_mean": lambda: classifier(lambda y: F.adaptive_avg_pool1d(y.permute(0, 2, 1), 1).squeeze(2)),
     "words_max_pool": lambda: classifier(lambda y: F.max_pool1d(y.transpose(1, 2), y.size(1)).squeeze(2)),
-    "words_mean_and_max": lambda: classifier(lambda y: (y.mean(1) + y.max(1).values)),
+    "words_mean_and_max": lambda: classifier(lambda y: y.mean(1) + y.max(1).values),
     "words_both_ends": lambda: tokens(
         both_ends, embed=nn.Embedding(V, D), rnn=lstm(num_layers=2, bidirectional=True), head=nn.Linear(2 * H, 1)
     ),
@@ -487,9 +491,7 @@ MODELS: Mapping[str, Callable[[], Example]] = {
     "residual": lambda: sequence(
         residual, first=lstm(), second=lstm(features=H), norm=varied(nn.LayerNorm(H)), drop=nn.Dropout(0.4), head=head()
     ),
-    "autoencoder": lambda: sequence(
-        autoencoder, encoder=lstm(), decoder=lstm(features=H), head=nn.Linear(H, D)
-    ),
+    "autoencoder": lambda: sequence(autoencoder, encoder=lstm(), decoder=lstm(features=H), head=nn.Linear(H, D)),
     "encoder_decoder": lambda: Example(
         Sequence(encoder_decoder, encoder=lstm(), decoder=lstm(features=2), head=head()),
         {**steps(), "start": floats(B, 4, 2)},
@@ -539,9 +541,7 @@ MODELS: Mapping[str, Callable[[], Example]] = {
         two_heads, outputs=("policy", "value"), rnn=gru(), policy=nn.Linear(H, 3), value=nn.Linear(H, 1)
     ),
     "chunked": lambda: sequence(chunked, outputs=("mean", "spread"), rnn=gru(), head=nn.Linear(H, 6)),
-    "hidden_view": lambda: sequence(
-        hidden_view, rnn=lstm(num_layers=2, bidirectional=True), head=nn.Linear(2 * H, 3)
-    ),
+    "hidden_view": lambda: sequence(hidden_view, rnn=lstm(num_layers=2, bidirectional=True), head=nn.Linear(2 * H, 3)),
     "hidden_flat": lambda: sequence(hidden_flat, rnn=gru(num_layers=2), head=nn.Linear(2 * H, 3)),
     "elu_prelu_hard": lambda: sequence(
         lambda m, x: F.hardtanh(m.prelu(F.elu(m.rnn(x)[0]) + F.hardsigmoid(x[..., :1]) * F.leaky_relu(x[..., 1:2]))),
@@ -549,7 +549,9 @@ MODELS: Mapping[str, Callable[[], Example]] = {
         prelu=nn.PReLU(),
     ),
     "silu_mish_hardswish": lambda: sequence(
-        lambda m, x: F.mish(F.silu(m.rnn(x)[0])) + F.hardswish(x[..., :1]) + F.softplus(x[..., 1:2]) + F.selu(x[..., 2:3]),
+        lambda m, x: (
+            F.mish(F.silu(m.rnn(x)[0])) + F.hardswish(x[..., :1]) + F.softplus(x[..., 1:2]) + F.selu(x[..., 2:3])
+        ),
         rnn=lstm(),
     ),
     "norm_l2": lambda: tokens(
@@ -560,7 +562,11 @@ MODELS: Mapping[str, Callable[[], Example]] = {
         lambda m, x: m.rnn(torch.cat([x[:, :1], x[:, 1:] - x[:, :-1]], 1))[0][:, -2:], rnn=gru()
     ),
     "unsqueezed_input": lambda: Example(
-        Sequence(lambda m, x: m.head(m.rnn(x.unsqueeze(-1))[0][:, -1]).squeeze(-1), rnn=lstm(features=1), head=nn.Linear(H, 1)),
+        Sequence(
+            lambda m, x: m.head(m.rnn(x.unsqueeze(-1))[0][:, -1]).squeeze(-1),
+            rnn=lstm(features=1),
+            head=nn.Linear(H, 1),
+        ),
         {"x": floats(B, T)},
         BATCH_TIME,
     ),

@@ -8,8 +8,8 @@ from types import MappingProxyType
 import numpy as np
 
 from lstmcore.errors import SpecError
-from lstmcore.interop.onnx.reader import Call, Reader, give
 from lstmcore.interop.onnx.lengths import Length, Open
+from lstmcore.interop.onnx.reader import Call, Reader, give
 from lstmcore.interop.onnx.values import Filled, Flow, Given, Known, as_known
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]

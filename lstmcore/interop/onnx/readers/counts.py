@@ -16,12 +16,27 @@ from lstmcore import ops
 from lstmcore.errors import SpecError
 from lstmcore.interop.onnx.reader import Call, Reader
 from lstmcore.interop.onnx.readers import cells
+from lstmcore.interop.onnx.readers.items import items
 from lstmcore.interop.onnx.readers.shape import transposed
-from lstmcore.interop.onnx.values import Fit, Flow, Given, Known, Steps
+from lstmcore.interop.onnx.values import Array, Fit, Flow, Given, Known, Steps
 from lstmcore.program import Value
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]
-MATHS = ("Add", "Sub", "Mul", "Max", "Min", "Sum", "Neg", "Abs", "Clip", "ReduceSum", "ReduceMax", "ReduceMin", "CumSum")
+MATHS = (
+    "Add",
+    "Sub",
+    "Mul",
+    "Max",
+    "Min",
+    "Sum",
+    "Neg",
+    "Abs",
+    "Clip",
+    "ReduceSum",
+    "ReduceMax",
+    "ReduceMin",
+    "CumSum",
+)
 SHAPES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Concat", "Expand", "Tile")
 MOVES = (*SHAPES, "Slice", "Gather", "Split", "Identity", "Pad", "Where")
 ASKS = ("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
@@ -78,7 +93,9 @@ def made(r: Reader, flow: Flow) -> Flow:
 def marked(r: Reader, call: Call, made: Sequence[Given]) -> tuple[Given, ...]:
     """What a node made, told to be counts where it made them."""
     _follow(r, call, made)
-    sources = call.inputs if call.kind in (*MATHS, "Concat") else call.inputs[1:] if call.kind == "Where" else call.inputs[:1]
+    sources = (
+        call.inputs if call.kind in (*MATHS, "Concat") else call.inputs[1:] if call.kind == "Where" else call.inputs[:1]
+    )
     if call.kind not in (*MATHS, *MOVES) or not any(isinstance(e, Flow) and e.counts for e in sources):
         return tuple(made)
     return tuple(
@@ -198,11 +215,12 @@ def cum_sum(r: Reader, call: Call) -> tuple[Given, ...]:
             raise SpecError("exclusive and reverse are not read")
         return (Known(np.cumsum(x.array, place, dtype=x.array.dtype)),)
     flow = r.flow(x)
-    if flow.rank != 2 or flow.batch is None or flow.axis(place) != 1:
-        raise SpecError(f"a sum along axis {place} of {flow.rank}; expected the batch and one axis of steps")
+    if flow.rank != 2 or place % 2 != 1:
+        raise SpecError(f"a sum along axis {place} of {flow.rank}; expected the second of two")
     if call.number("exclusive", 0) or call.number("reverse", 0):
         raise SpecError("exclusive and reverse are not read")
-    return (replace(flow, value=summed(r, flow.value)),)
+    each = items(r, flow, 0)
+    return (replace(each.back(r, summed(r, each.value)), lengths=flow.lengths, counts=flow.counts),)
 
 
 def summed(r: Reader, x: Value) -> Value:
@@ -212,18 +230,33 @@ def summed(r: Reader, x: Value) -> Value:
     return r.op(ops.Einsum("bk,bqk->bq"), x, earlier)
 
 
+def _known_one_hot(r: Reader, call: Call, ids: Array, depth: Array, values: Array) -> Known:
+    count = int(depth.reshape(-1)[0])
+    axis = int(call.number("axis", -1))
+    r.limit(*ids.shape, count)
+    same = np.expand_dims(ids, axis) % count == np.arange(count).reshape(
+        [-1] + [1] * (-1 - axis if axis < 0 else ids.ndim - axis)
+    )
+    return Known(np.where(same & (np.expand_dims((ids >= -count) & (ids < count), axis)), values[1], values[0]))
+
+
 def one_hot(r: Reader, call: Call) -> tuple[Given, ...]:
     """1 at the place that an id says, 0 elsewhere; the axis is the last."""
     call.only("axis")
-    ids, depth, values = r.flow(call.at(0)), call.at(1), call.at(2)
+    given, depth, values = call.at(0), call.at(1), call.at(2)
+    if all(isinstance(entry, Known) and entry.whole for entry in (given, depth, values)):
+        return (
+            _known_one_hot(r, call, *(entry.array for entry in (given, depth, values) if isinstance(entry, Known))),
+        )
+    ids = r.flow(given)
     if not isinstance(depth, Known) or not depth.whole or not isinstance(values, Known):
         raise SpecError("how many places there are is not known before the model runs")
     if call.number("axis", -1) not in (-1, ids.rank) or values.array.tolist() != [0, 1] or ids.kind != "int":
         raise SpecError("expected ids, the last axis and the values 0 and 1")
     count = int(depth.array.reshape(-1)[0])
+    r.limit(count, 1 << 8)
     value = r.op(ops.OneHot(count), ids.value, r.float_like(ids))
     return (Flow(value, ids.batch, (*r.lengths(ids), count)),)
 
 
 TABLE: Mapping[str, Read] = MappingProxyType({"OneHot": one_hot, "GatherElements": gather_elements, "CumSum": cum_sum})
-

@@ -14,8 +14,8 @@ from lstmcore import activations, ops
 from lstmcore.activations import Function
 from lstmcore.errors import SpecError
 from lstmcore.interop.onnx import lengths
-from lstmcore.interop.onnx.reader import Call, Reader, give
 from lstmcore.interop.onnx.lengths import Length, Open
+from lstmcore.interop.onnx.reader import Call, Reader, give
 from lstmcore.interop.onnx.values import Filled, Flow, Given, Known
 from lstmcore.program import Value
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
+from lstmcore.interop.onnx.lengths import Length, Open, plus
 from lstmcore.interop.onnx.reader import Call, Reader, give
 from lstmcore.interop.onnx.readers.parts import reversed_, sliced
 from lstmcore.interop.onnx.readers.shape import joined, unsqueezed, whole
-from lstmcore.interop.onnx.lengths import Length, Open, plus
 from lstmcore.interop.onnx.values import Flow, Given, Known
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]

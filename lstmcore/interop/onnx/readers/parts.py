@@ -10,9 +10,9 @@ import numpy as np
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
+from lstmcore.interop.onnx.lengths import Length, Open, minus, plus
 from lstmcore.interop.onnx.reader import Call, Reader
 from lstmcore.interop.onnx.readers.shape import joined, reduced_to, shaped, whole
-from lstmcore.interop.onnx.lengths import Length, Open, minus, plus
 from lstmcore.interop.onnx.values import Filled, Flow, Given, Known
 from lstmcore.program import Value
 

@@ -136,7 +136,9 @@ def _direction(given: _Given, weights: Mapping[str, Known], k: int) -> tuple[Val
         }
         made = r.ops(op, x, *before, mask, name=f"{call.name}{_suffix(given, k)}", weights=paths)
     else:
-        made = cells.over_time(r, call, given.units, own, names, chosen, x, before, mask, _suffix(given, k), given.zeroes)
+        made = cells.over_time(
+            r, call, given.units, own, names, chosen, x, before, mask, _suffix(given, k), given.zeroes
+        )
     for state, after in zip(before, made[1:], strict=True):
         if state.name in {carry.before for carry in r.build.carries.values()}:
             r.build.update(state, after)

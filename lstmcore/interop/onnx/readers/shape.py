@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -10,8 +9,8 @@ import numpy as np
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
-from lstmcore.interop.onnx.reader import Call, Reader, give
 from lstmcore.interop.onnx.lengths import Length, Open, plus, quotient, times
+from lstmcore.interop.onnx.reader import Call, Reader, give
 from lstmcore.interop.onnx.values import Filled, Flow, Given, Known
 from lstmcore.program import Value
 
@@ -141,12 +140,20 @@ def _folded(r: Reader, x: Flow, have: list[Length], wanted: list[Length]) -> Flo
 
 def _only_for(r: Reader, have: Sequence[Length], wanted: Sequence[Length]) -> str:
     """What to say of a file that was exported with open axes, but computes for one length alone."""
-    pairs = zip(have, wanted, strict=False)
-    fixed = {
-        n.name: m for n, m in pairs if isinstance(n, Open) and isinstance(m, int) and m > 0 and n.of == {n.name}
-    }
+    own = {n for n in have if isinstance(n, Open) and n != r.batch and n.of == {n.name}}
+    pairs = [(n, m) for n in own for m in wanted if isinstance(m, int) and m > 0]
+    fixed = {n.name: m for n, m in pairs if _fits([m if k == n else k for k in have], wanted, r.batch)}
     r.fixed = fixed
     return f"; it is made for one length: give lengths={fixed}" if fixed else ""
+
+
+def _fits(have: Sequence[Length], wanted: Sequence[Length], batch: Length | None) -> bool:
+    """Whether a shape keeps the batch."""
+    if batch not in have:
+        return False
+    to = _resolved(have, wanted)
+    before = times(*have[: list(have).index(batch)])
+    return any(n == batch and times(*to[:k]) == before for k, n in enumerate(to)) and times(*to) == times(*have)
 
 
 def _leading(r: Reader, x: Flow, inside: Length, rest: Sequence[Length]) -> tuple[Length, ...]:
@@ -226,7 +233,10 @@ def unsqueezed(r: Reader, x: Flow, places: Sequence[int]) -> Flow:
 def flatten(r: Reader, call: Call) -> tuple[Given, ...]:
     call.only("axis")
     x = r.flow(call.at(0))
-    axis = call.number("axis", 1) % (x.rank + 1)
+    axis = int(call.number("axis", 1))
+    axis = axis + x.rank if axis < 0 else axis
+    if not 0 <= axis <= x.rank:
+        raise SpecError(f"axis {call.number('axis', 1)} of {x.rank}")
     have = r.lengths(x)
     return (shaped(r, x, [times(*have[:axis]), times(*have[axis:])]),)
 
