@@ -76,7 +76,8 @@ def _weights(call: Call, directions: int) -> dict[str, Known]:
         if given is None and position > 2:
             continue
         if not isinstance(given, Known) or given.array.dtype.kind != "f":
-            raise SpecError(f"its {port} is computed by the model")
+            called = f", {given.value.name!r}," if isinstance(given, Flow) else ""
+            raise SpecError(f"its {port}{called} is no weight in the file, but an input, or computed by the model")
         found[port] = given
     return found
 

@@ -149,7 +149,7 @@ def _only_for(r: Reader, have: Sequence[Length], wanted: Sequence[Length]) -> st
 
 def _fits(have: Sequence[Length], wanted: Sequence[Length], batch: Length | None) -> bool:
     """Whether a shape keeps the batch."""
-    if batch not in have:
+    if batch is None or batch not in have:
         return False
     to = _resolved(have, wanted)
     before = times(*have[: list(have).index(batch)])
