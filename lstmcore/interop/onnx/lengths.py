@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from lstmcore.errors import SpecError
+
 Terms = tuple[tuple[tuple[str, ...], int], ...]
+MOST_TERMS, LARGEST, LONGEST = 32, 1 << 62, 120
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ def _terms(n: Length) -> dict[tuple[str, ...], int]:
 
 def _made(terms: dict[tuple[str, ...], int], of: frozenset[str]) -> Length:
     kept = {names: count for names, count in terms.items() if count}
+    if len(kept) > MOST_TERMS or any(len(names) > MOST_TERMS or abs(count) >= LARGEST for names, count in kept.items()):
+        raise SpecError("the lengths that it computes are too long to be said")
     if not set(kept) - {()}:
         return kept.get((), 0)
     return Open(tuple(sorted(kept.items())), of)
@@ -73,6 +79,7 @@ def times(*lengths: Length) -> Length:
     found: dict[tuple[str, ...], int] = {(): 1}
     for n in lengths:
         wider: dict[tuple[str, ...], int] = {}
+        _made(found, frozenset())  # none too large in between
         for names, count in found.items():
             for more, other in _terms(n).items():
                 key = tuple(sorted((*names, *more)))
@@ -105,11 +112,12 @@ def divided(a: Length, b: Length) -> Length:
     if isinstance(a, int) and isinstance(b, int):
         return a // b if b else 0
     exact = quotient(a, b)
-    return (
-        opened(f"({a!r} // {b})" if len(_terms(a)) == 1 else f"(({a!r}) // {b})", roots(a, b))
-        if exact is None
-        else exact
-    )
+    if exact is not None:
+        return exact
+    name = f"({a!r} // {b!r})" if len(_terms(a)) == 1 else f"(({a!r}) // {b!r})"
+    if len(name) > LONGEST:
+        name = f"(length {hashlib.sha256(name.encode()).hexdigest()[:12]})"
+    return opened(name, roots(a, b))
 
 
 def least(n: Length) -> int | None:

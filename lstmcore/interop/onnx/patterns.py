@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -123,11 +124,17 @@ class _Search:
             if end is None:
                 return None
             gives[end[0]] = end[1]
-        for own in self.makers:
-            bound = self.match(own, _any())
-            if bound is not None and bound["mask"] == lengths["mask"]:
-                gives[own] = (_give_any, bound)
-        return gives
+        return {**gives, **self._asked.get(lengths["mask"], {})}
+
+    @cached_property
+    def _asked(self) -> dict[str, dict[str, tuple[Give, Bound]]]:
+        """By mask, the values that ask whether any step counts."""
+        found: dict[str, dict[str, tuple[Give, Bound]]] = {}
+        for name, node in self.makers.items():
+            bound = self.match(name, _any()) if node.op_type == "Greater" else None
+            if bound is not None:
+                found.setdefault(bound["mask"], {})[name] = (_give_any, bound)
+        return found
 
     def _others(self, front: str, node: Any, turned: Any) -> bool:
         """Whether what was moved to the front is used by other nodes."""
@@ -218,27 +225,32 @@ def _scratch() -> Graph:
     return graph
 
 
+@cache
 def _lengths() -> Pattern:
     graph = _scratch()
     return Pattern(graph, Compact(graph, "mask").lengths, ("mask",))
 
 
+@cache
 def _any() -> Pattern:
     graph = _scratch()
     return Pattern(graph, Compact(graph, "mask").any_counts, ("mask",))
 
 
+@cache
 def _front() -> Pattern:
     graph = _scratch()
     return Pattern(graph, Compact(graph, "mask").front("x"), ("mask", "x"))
 
 
+@cache
 def _spread(turned: bool, zeroed: bool) -> Pattern:
     graph = _scratch()
     end = Compact(graph, "mask").spread("y", turned, zeroed, "default")
     return Pattern(graph, end, ("mask", "y", "default"))
 
 
+@lru_cache(64)
 def _padded(reach: int, strides: int) -> Pattern:
     graph = _scratch()
     return Pattern(graph, padded_to_fit(graph, "x", reach, strides), ("x",))

@@ -155,16 +155,16 @@ def _imported(loaded: Loaded, lengths: dict[str, int], batch: str | None) -> Pro
     if batch is None:
         symbols = _one_batch(symbols)
     choices = _batches(loaded, symbols, batch)
-    refused: list[tuple[Reader, UnsupportedFileError]] = []
+    refused: list[tuple[int, dict[str, int], UnsupportedFileError]] = []
     for axis in choices:
         reader = Reader(loaded, _dtype(loaded, inputs), axis)
         try:
             return _read_with(reader, inputs, symbols)
         except UnsupportedFileError as error:
-            refused.append((reader, error))
-    furthest, told = max(refused, key=lambda entry: entry[0].done)
-    if set(furthest.fixed) - set(lengths):
-        return _imported(loaded, {**furthest.fixed, **lengths}, batch)
+            refused.append((reader.done, reader.fixed, error.with_traceback(None)))  # it holds the weights
+    _, fixed, told = max(refused, key=lambda entry: entry[0])
+    if set(fixed) - set(lengths):
+        return _imported(loaded, {**fixed, **lengths}, batch)
     raise told
 
 
@@ -225,7 +225,11 @@ def _batches(loaded: Loaded, symbols: Mapping[str, list[Length]], wanted: str | 
     first = [n for n in shared if rows[0][0] == n]
     likely = [*named, *first]
     others = [n for n in shared if n not in likely]
-    return list(dict.fromkeys([*likely, *others, None] if likely else [None, *others]))
+    return list(dict.fromkeys([*likely, *others[:MOST_TRIED], None] if likely else [None, *others[:MOST_TRIED]]))
+
+
+MOST_TRIED = 4
+"""How many lengths are tried as the batch of which nothing says so."""
 
 
 def _dtype(loaded: Loaded, inputs: Any) -> str:

@@ -83,6 +83,7 @@ class Reader:
         """Some value of the model, for what needs its batch and nothing else of it."""
         self.folded: dict[str, Flow] = {}
         """What a value was before another axis went into its batch, by the value's name."""
+        self._blanks: dict[Open, Value] = {}
         self._unbatched: set[str] = set()
         self._paths: dict[Any, str] = {}
         self._name = ""
@@ -285,6 +286,11 @@ class Reader:
 
     def _zeros_along(self, n: Open) -> Value:
         """Zeros (batch, n) for a length that is open: that of an axis of some value."""
+        if n not in self._blanks:
+            self._blanks[n] = self._new_zeros_along(n)
+        return self._blanks[n]
+
+    def _new_zeros_along(self, n: Open) -> Value:
         for given in self.known.values():
             if not isinstance(given, Flow) or given.value.name in self.folded:
                 continue

@@ -34,7 +34,8 @@ def read(r: Reader, call: Call) -> tuple[Given, ...]:
         raise SpecError(f"its body takes {len(names)} values and gives {len(ends)}; {len(given)} are carried")
     step = lengths.opened(f"{lengths.STEP} of {call.name}")
     before = lengths.minus(step, 1)
-    same = {name for name, end in zip(names[2:], ends[1:], strict=False) if _through(body, end) == name}
+    through = _renamed(body)
+    same = {name for name, end in zip(names[2:], ends[1:], strict=False) if through.get(end, end) == name}
     begun = {n: _whole(entry) for n, entry in zip(names[2:], given, strict=True) if n not in same}
     counters = {n: start for n, start in begun.items() if start is not None}
     known: dict[str, Given] = {names[0]: as_one(before), names[1]: Known(np.array(True))}
@@ -72,12 +73,13 @@ def _whole(given: Given) -> int | None:
     return None
 
 
-def _through(body: Any, name: str) -> str:
-    """What a value is, where it only has another name."""
-    makers = {node.output[0]: node for node in body.node if node.op_type == "Identity"}
-    while name in makers:
-        name = makers[name].input[0]
-    return name
+def _renamed(body: Any) -> dict[str, str]:
+    """What values are that only have another name; a graph has its nodes in order."""
+    found: dict[str, str] = {}
+    for node in body.node:
+        if node.op_type == "Identity":
+            found[node.output[0]] = found.get(node.input[0], node.input[0])
+    return found
 
 
 def _taken(r: Reader, body: Any) -> dict[str, Any]:
