@@ -67,7 +67,7 @@ def contiguous(array: Array) -> Array:
     NumPy goes along the rows of the copy, and through all of the original for each: 5 times as long at 8192 x 2048.
     """
     if array.ndim != 2 or array.flags.c_contiguous:
-        return np.ascontiguousarray(array)
+        return np.asarray(array, order="C")
     made = np.empty(array.shape, array.dtype)
     copy_columns(array, made)
     return made

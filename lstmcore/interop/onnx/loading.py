@@ -34,7 +34,7 @@ Array = NDArray[Any]
 LARGEST = (1 << 31) - 1
 LARGE = 1 << 16
 """Raw numbers of so many bytes stay in the bytes of the file: they are not parsed into ``Loaded.model``."""
-OLDEST, NEWEST = 7, 26
+OLDEST, NEWEST = 7, 28
 DOMAINS = ("", "ai.onnx")
 DTYPES: Mapping[int, str] = {1: "f4", 2: "u1", 3: "i1", 4: "u2", 5: "i2", 6: "i4", 7: "i8", 9: "?", 11: "f8"}
 DTYPES = {**DTYPES, 10: "f2", 12: "u4", 13: "u8"}

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lstmcore.errors import ExportError
+from lstmcore.interop.onnx.beside import LEAST, Beside
 from lstmcore.interop.onnx.graph import Graph
 from lstmcore.interop.onnx.library import onnx
 from lstmcore.interop.onnx.site import Array, Site, Weights
@@ -30,6 +31,7 @@ class Written:
     carries: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     kept: Mapping[str, tuple[str, Recurrent | None, str, int]] = field(default_factory=dict)
     made: Mapping[str, tuple[Recurrent | None, str, tuple[str, ...]]] = field(default_factory=dict)
+    beside: Beside | None = None
 
 
 def write_program(
@@ -41,8 +43,12 @@ def write_program(
     states: Sequence[str] | None = None,
     bare: bool = False,
     axes: Mapping[str, int | None] = MappingProxyType({}),
+    beside: Beside | None = None,
+    largest: int | None = None,
 ) -> Written:
     """The program as an ONNX graph.
+
+    Where its constants take more than ``largest`` bytes together, those made of weights are ``beside`` it.
 
     ``outputs`` are the names to give to its outputs (theirs by default). The carries named in ``states`` (by default
     the stateful ones) become inputs and outputs of the graph; the others start at zero. With ``bare``, constants that
@@ -66,7 +72,9 @@ def write_program(
     leaves = (*program.outputs, *(carry.after for carry in open_carries))
     ends = [_output(graph, program, made[v], v, name, axes.get(name, 0)) for v, name in zip(leaves, taken, strict=True)]
     graph.prune([info.name for info in ends])
-    arrays = [_tensor(array, name, bare and name in kept.made) for name, array in graph.arrays.items()]
+    if largest is None or sum(array.nbytes for array in graph.arrays.values()) <= largest:
+        beside = None
+    arrays = [_tensor(array, name, name in kept.made, bare, beside) for name, array in graph.arrays.items()]
     proto = onnx().helper.make_graph(graph.nodes, name, inputs, ends, arrays)
     count = len(program.outputs)
     names = [info.name for info in ends]
@@ -76,11 +84,13 @@ def write_program(
     }
     live = {path: row for path, row in kept.kept.items() if row[0] in graph.arrays}
     made_of = {name: row for name, row in kept.made.items() if name in graph.arrays}
-    return Written(proto, tuple(i.name for i in inputs), tuple(names), pairs, live, made_of)
+    return Written(proto, tuple(i.name for i in inputs), tuple(names), pairs, live, made_of, beside)
 
 
-def _tensor(array: Array, name: str, bare: bool) -> Any:
-    if not bare:
+def _tensor(array: Array, name: str, weight: bool, bare: bool, beside: Beside | None) -> Any:
+    if beside is not None and weight and array.nbytes >= LEAST:
+        return beside.tensor(array, name)
+    if not bare or not weight:
         return onnx().numpy_helper.from_array(array, name)
     return onnx().TensorProto(
         dims=array.shape, data_type=onnx().helper.np_dtype_to_tensor_dtype(array.dtype), name=name

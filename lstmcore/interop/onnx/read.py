@@ -16,10 +16,12 @@ import numpy as np
 from lstmcore import layouts
 from lstmcore.errors import DamagedFileError, LstmcoreError, SpecError, UnsupportedFileError
 from lstmcore.interop import vectors
+from lstmcore.interop.onnx import patterns
+from lstmcore.interop.onnx.lengths import Length, Open, opened
 from lstmcore.interop.onnx.loading import DTYPES, Loaded, load
 from lstmcore.interop.onnx.program import Written, write_program
-from lstmcore.interop.onnx.reader import KINDS, Reader
-from lstmcore.interop.onnx.values import Array, Flow, Known, Length, Open
+from lstmcore.interop.onnx.reader import KINDS, Reader, give
+from lstmcore.interop.onnx.values import Array, Flow, Known
 from lstmcore.interop.onnx.write import batch_axes, presented
 from lstmcore.interop.presented import Presented, output_names, to_write
 from lstmcore.layers.base import placeholder_weights
@@ -91,7 +93,8 @@ def _bare(graph: Any, outline: Written) -> bytes:
     copy.CopyFrom(graph)
     for tensor in copy.initializer:
         if tensor.name in outline.made:
-            tensor.ClearField("raw_data")
+            for part in ("raw_data", "external_data", "data_location"):
+                tensor.ClearField(part)
     found: bytes = copy.SerializeToString(deterministic=True)
     return found
 
@@ -143,16 +146,37 @@ def _check_vectors(loaded: Loaded, model: BaseModel, shown: Presented) -> None:
 
 
 def _imported(loaded: Loaded, lengths: dict[str, int], batch: str | None) -> ProgramModel:
+    """Read with the batch that is most likely the one; where that cannot be, with another, or without.
+
+    Some exporters call lengths open for which the file then has a number: it is read for that number.
+    """
     inputs = [entry for entry in loaded.graph.input if entry.name not in loaded.arrays]
     symbols = _symbols(loaded, inputs, lengths)
-    axis = _batch(loaded, symbols, batch)
-    reader = Reader(loaded, _dtype(loaded, inputs), axis)
-    for name, array in loaded.arrays.items():
+    if batch is None:
+        symbols = _one_batch(symbols)
+    choices = _batches(loaded, symbols, batch)
+    refused: list[tuple[int, dict[str, int], UnsupportedFileError]] = []
+    for axis in choices:
+        reader = Reader(loaded, _dtype(loaded, inputs), axis)
+        try:
+            return _read_with(reader, inputs, symbols)
+        except UnsupportedFileError as error:
+            refused.append((reader.done, reader.fixed, error.with_traceback(None)))  # it holds the weights
+    _, fixed, told = max(refused, key=lambda entry: entry[0])
+    if set(fixed) - set(lengths):
+        return _imported(loaded, {**fixed, **lengths}, batch)
+    raise told
+
+
+def _read_with(reader: Reader, inputs: Any, symbols: Mapping[str, list[Length]]) -> ProgramModel:
+    for name, array in reader.loaded.arrays.items():
         reader.known[name] = Known(array, name)
     for entry in inputs:
-        _declare(reader, entry, symbols[entry.name], axis)
-    reader.run(loaded.graph)
-    return _model(loaded, reader, inputs)
+        _declare(reader, entry, symbols[entry.name], reader.batch)
+    found = patterns.find(reader.loaded)
+    reader.gives = found.gives
+    reader.run_nodes(found.nodes)
+    return _model(reader.loaded, reader, inputs)
 
 
 def _symbols(loaded: Loaded, inputs: Any, lengths: dict[str, int]) -> dict[str, list[Length]]:
@@ -169,7 +193,7 @@ def _symbols(loaded: Loaded, inputs: Any, lengths: dict[str, int]) -> dict[str, 
             if dim.HasField("dim_value") and dim.dim_value > 0:
                 found[entry.name].append(int(dim.dim_value))
             else:
-                found[entry.name].append(known.setdefault(name, Open(name)))
+                found[entry.name].append(known.setdefault(name, opened(name)))
     named = {d.dim_param for e in inputs for d in e.type.tensor_type.shape.dim if d.dim_param}
     named |= {f"{e.name}[{k}]" for e in inputs for k, _ in enumerate(e.type.tensor_type.shape.dim)}
     unused = set(lengths) - named
@@ -178,19 +202,34 @@ def _symbols(loaded: Loaded, inputs: Any, lengths: dict[str, int]) -> dict[str, 
     return found
 
 
-def _batch(loaded: Loaded, symbols: Mapping[str, list[Length]], wanted: str | None) -> Open | None:
-    """The length that is the batch: open, and once in every input."""
+def _one_batch(symbols: dict[str, list[Length]]) -> dict[str, list[Length]]:
+    """Where every input has an open first axis, and each calls it otherwise, these are the batch: one length."""
+    rows = list(symbols.values())
+    firsts = [row[0] for row in rows if row and isinstance(row[0], Open)]
+    shared = rows and any(isinstance(n, Open) and all(n in row for row in rows) for n in rows[0])
+    if shared or len(firsts) != len(rows) or len(set(firsts)) != len(rows):
+        return symbols
+    return {name: [firsts[0], *row[1:]] for name, row in symbols.items()}
+
+
+def _batches(loaded: Loaded, symbols: Mapping[str, list[Length]], wanted: str | None) -> list[Open | None]:
+    """The lengths that may be the batch, the likeliest first: open, and once in every input."""
     rows = list(symbols.values())
     if wanted is not None:
         found = next((n for row in rows for n in row if isinstance(n, Open) and n.name == wanted), None)
         if found is None or any(row.count(found) != 1 for row in rows):
             raise SpecError(f"{loaded.name}: {wanted!r} is not an open length of every input: {dict(symbols)}")
-        return found
-    opened = [n for n in rows[0] if isinstance(n, Open)] if rows else []
-    shared = [n for n in opened if all(row.count(n) == 1 for row in rows)]
+        return [found]
+    shared = [n for n in rows[0] if isinstance(n, Open) and all(row.count(n) == 1 for row in rows)] if rows else []
     named = [n for n in shared if "batch" in n.name.lower() or n.name in ("N", "B", "n", "b", "unk__0")]
-    first = [n for n in shared if rows[0][0] is n]
-    return next(iter((*named, *first)), None)
+    first = [n for n in shared if rows[0][0] == n]
+    likely = [*named, *first]
+    others = [n for n in shared if n not in likely]
+    return list(dict.fromkeys([*likely, *others[:MOST_TRIED], None] if likely else [None, *others[:MOST_TRIED]]))
+
+
+MOST_TRIED = 4
+"""How many lengths are tried as the batch of which nothing says so."""
 
 
 def _dtype(loaded: Loaded, inputs: Any) -> str:
@@ -212,7 +251,8 @@ def _declare(reader: Reader, entry: Any, lengths: list[Length], batch: Open | No
     value = reader.build.input(name, (None, *rest), KINDS[code[0] if code[0] != "?" else "b"])
     if name in reader.known:
         raise DamagedFileError(f"{reader.loaded.name}: two values are called {name!r}")
-    reader.known[name] = Flow(value, place, tuple(lengths))
+    reader.known[name] = flow = Flow(value, place, tuple(lengths))
+    reader.like = reader.like or flow
 
 
 def _model(loaded: Loaded, reader: Reader, inputs: Any) -> ProgramModel:
@@ -226,6 +266,14 @@ def _model(loaded: Loaded, reader: Reader, inputs: Any) -> ProgramModel:
             outputs.append((entry.name, reader.flow(given, like)))
         except SpecError as error:
             raise UnsupportedFileError(f"{loaded.name}: output {entry.name!r}: {error}") from None
+    for name, flow in outputs:
+        if flow.counts:
+            raise UnsupportedFileError(f"{loaded.name}: output {name!r} is of whole numbers, for which there is no op")
+        if flow.value.name in reader.folded:
+            told = give(*reader.lengths(flow))
+            raise UnsupportedFileError(
+                f"{loaded.name}: output {name!r} has all steps of all samples in one axis; {told}"
+            )
     taken = {entry.name for entry in inputs}
     names: list[str] = []
     for name, _ in outputs:

@@ -8,7 +8,7 @@ program's first axis is the call, and all of ONNX's axes follow (`Flow`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,10 @@ import numpy as np
 from lstmcore import ops
 from lstmcore.axes import contiguous
 from lstmcore.errors import DamagedFileError, FileError, SpecError, UnsupportedFileError, near
+from lstmcore.interop.onnx.lengths import Length, Open, opened, roots, times
 from lstmcore.interop.onnx.library import onnx
 from lstmcore.interop.onnx.loading import Loaded, array
-from lstmcore.interop.onnx.values import Array, Filled, Flow, Given, Known, Length, Open
+from lstmcore.interop.onnx.values import Array, Filled, Flow, Given, Known
 from lstmcore.ops import Kind, Op
 from lstmcore.program import Builder, Value
 from lstmcore.storage.container import is_name
@@ -28,6 +29,12 @@ KINDS: Mapping[str, Kind] = {"f": "float", "i": "int", "u": "int", "b": "bool"}
 # What comes of an attribute of another type, a number out of range, numbers of shapes that do not fit.
 _MISFITS = (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError, ZeroDivisionError)
 MOST_CONSTANT = 1 << 24  # numbers that nodes may compute before the model runs
+
+
+def give(*lengths: Length) -> str:
+    """What a user does about open lengths: with the names to give."""
+    names = ", ".join(f"{name!r}: N" for name in sorted(roots(*lengths)))
+    return f"give lengths={{{names}}}, N being the number" if names else "give lengths="
 
 
 @dataclass(frozen=True)
@@ -73,23 +80,46 @@ class Reader:
         self.build = Builder()
         self.known: dict[str, Given] = {}
         self.weights: dict[str, Array] = {}
+        self.like: Flow | None = None
+        """Some value of the model, for what needs its batch and nothing else of it."""
+        self.folded: dict[str, Flow] = {}
+        """What a value was before another axis went into its batch, by the value's name."""
+        self._blanks: dict[Open, Value] = {}
+        self._unbatched: set[str] = set()
         self._paths: dict[Any, str] = {}
         self._name = ""
+        self.gives: Mapping[str, Any] = {}
+        """What values are instead of what their nodes say (`patterns`)."""
+        self.pieces: dict[str, Any] = {}
+        """How whole numbers depend on one id, by the value's name (`readers.counts`)."""
+        self.fixed: dict[str, int] = {}
+        """Lengths that the file leaves open, and for which alone it computes, as far as is known."""
+        self.done = 0
+        """How many nodes have been read."""
 
     # The graph.
 
     def run(self, graph: Any) -> None:
         """Reads every node of a graph."""
-        from lstmcore.interop.onnx.readers import READERS
+        self.run_nodes(graph.node)
 
-        for node in graph.node:
+    def run_nodes(self, nodes: Iterable[Any]) -> None:
+        """Reads these nodes."""
+        from lstmcore.interop.onnx.readers import READERS, counts
+
+        for node in nodes:
             self._name = node.name or (node.output[0] if node.output else node.op_type)
+            if node.output and node.output[0] in self.gives:
+                make, bound = self.gives[node.output[0]]
+                self._bind(node, (make(self, bound),))
+                continue
             if node.op_type not in READERS:
                 raise UnsupportedFileError(f"{self._where(node)} is not read.{near(node.op_type, READERS)}")
             try:
-                call = self.call(node)
+                call = counts.prepared(self, self.call(node))
                 made = READERS[node.op_type](self, call)
-                self._bind(node, made)
+                self._bind(node, counts.marked(self, call, made))
+                self.done += 1
             except FileError:
                 raise
             except SpecError as error:
@@ -137,7 +167,50 @@ class Reader:
 
     def op(self, op: Op, *inputs: Value | None, weights: Mapping[str, str] | None = None) -> Value:
         """Applies an op; its first output."""
-        return self.build.op(op, *inputs, name=self._safe(self._name), weights=weights)[0]
+        return self.ops(op, *inputs, name=self._name, weights=weights)[0]
+
+    def ops(
+        self, op: Op, *inputs: Value | None, name: str, weights: Mapping[str, str] | None = None
+    ) -> tuple[Value, ...]:
+        """Applies an op; its outputs."""
+        made = self.build.op(op, *inputs, name=self._safe(name), weights=weights)
+        if self.batch is not None:
+            self._follow(op, [value for value in inputs if value is not None], made)
+        return made
+
+    def _follow(self, op: Op, inputs: Sequence[Value], made: Sequence[Value]) -> None:
+        """Keeps account of which values have another axis in their batch."""
+        names = {value.name for value in made}
+        if isinstance(op, (ops.Constant, ops.Parameter)) or (inputs and {v.name for v in inputs} <= self._unbatched):
+            self._unbatched |= names
+            return
+        batched = [value.name for value in inputs if value.name not in self._unbatched]
+        if isinstance(op, (ops.Fold, ops.Unfold)):  # `fold` says what it is; an unfolded value is as its like
+            if isinstance(op, ops.Unfold) and inputs[1].name in self.folded:
+                self.folded |= dict.fromkeys(names, self.folded[inputs[1].name])
+            return
+        found = [self.folded.get(name) for name in batched]
+        known = next((like for like in found if like is not None), None)
+        if known is None:
+            return
+        if any(like is None or self.lengths(like)[:2] != self.lengths(known)[:2] for like in found):
+            raise SpecError("one of its inputs has another axis in its batch, and another has not")
+        self.folded |= dict.fromkeys(names, known)
+
+    def fold(self, x: Flow) -> Flow:
+        """The first two axes as one, of which one is the batch."""
+        value = self.op(ops.Fold(), x.value)
+        self.folded[value.name] = x
+        have = self.lengths(x)
+        return Flow(value, 0, (times(have[0], have[1]), *have[2:]))
+
+    def unfold(self, x: Flow) -> Flow:
+        """The way back."""
+        like = self.folded[x.value.name]
+        if x.batch != 0:
+            raise SpecError("it takes apart a batch that holds another axis, and is not first")
+        value = self.op(ops.Unfold(), x.value, like.value)
+        return Flow(value, like.batch, (*self.lengths(like)[:2], *self.lengths(x)[1:]))
 
     def weight(self, name: str, array: Array, key: Any = None) -> str:
         """The path of a weight: the name that it has in ONNX, or one like it. The same ``key`` gives the same path."""
@@ -175,6 +248,7 @@ class Reader:
         """A value of the program; zeros and the like take their batch from ``like``."""
         if isinstance(given, Flow):
             return given
+        like = like or self.like
         if like is None:
             raise SpecError("it is given only numbers that do not depend on the model's input")
         return self.spread(given, like)
@@ -188,14 +262,10 @@ class Reader:
             shape: tuple[Length, ...] = given.array.shape
         else:
             shape = given.shape
-        batch = None if self.batch is None else next((k for k, n in enumerate(shape) if n is self.batch), like.batch)
-        if batch is not None and (batch >= len(shape) or (shape[batch] is not self.batch and shape[batch] != 1)):
+        batch = None if self.batch is None else next((k for k, n in enumerate(shape) if n == self.batch), like.batch)
+        if batch is not None and (batch >= len(shape) or (shape[batch] != self.batch and shape[batch] != 1)):
             raise SpecError(f"numbers of shape {shape} have no axis for the batch")
-        rest = [n for k, n in enumerate(shape) if k != batch]
-        if any(isinstance(n, Open) for n in rest):
-            raise SpecError(f"numbers of shape {shape}: a length other than the batch is open; give lengths=")
-        whole = tuple(int(n) for n in rest if not isinstance(n, Open))
-        y = self.op(ops.Zeros(whole), source)
+        y = self.zeros([n for k, n in enumerate(shape) if k != batch], source)
         if isinstance(given, Filled):
             y = y if given.number == 0 else self.op(ops.Binary("add"), y, self.constant(given.number, y))
         elif given.array.any():
@@ -205,6 +275,40 @@ class Reader:
         if batch is not None and self.batch is not None:
             lengths[batch] = self.batch
         return Flow(y, batch, tuple(lengths))
+
+    def zeros(self, rest: Sequence[Length], like: Value) -> Value:
+        """Zeros (batch, *rest), also where lengths of the rest are open."""
+        y = self.op(ops.Zeros(tuple(1 if isinstance(n, Open) else n for n in rest)), like)
+        for k, n in enumerate(rest):
+            if isinstance(n, Open):
+                shape = tuple(-1 if place == k else 1 for place in range(len(rest)))
+                y = self.op(ops.Binary("add"), y, self.op(ops.Reshape(shape), self._zeros_along(n)))
+        return y
+
+    def _zeros_along(self, n: Open) -> Value:
+        """Zeros (batch, n) for a length that is open: that of an axis of some value."""
+        if n not in self._blanks:
+            self._blanks[n] = self._new_zeros_along(n)
+        return self._blanks[n]
+
+    def _new_zeros_along(self, n: Open) -> Value:
+        for given in self.known.values():
+            if not isinstance(given, Flow) or given.value.name in self.folded:
+                continue
+            for k, length in enumerate(self.lengths(given)):
+                if length == n and k != given.batch:
+                    return self._blank(given, given.axis(k))
+        raise SpecError(f"it makes numbers along the open length {n}, which no value has; {give(n)}")
+
+    def _blank(self, like: Flow, place: int) -> Value:
+        """Zeros as long as one axis of the program's."""
+        value = like.value
+        for axis in range(1, len(value.shape)):
+            if axis != place:
+                value = self.op(ops.Slice(axis, 0, 1), value)
+        value = self.float_like(Flow(value, like.batch))
+        value = self.op(ops.Reshape((-1,)), value)
+        return self.op(ops.Cast(), self.op(ops.Binary("less"), value, value), value)
 
     def float_like(self, like: Flow) -> Value:
         """A float value of that batch."""
@@ -219,12 +323,13 @@ class Reader:
         for k in range(flow.rank):
             n = flow.value.shape[flow.axis(k)]
             if flow.batch is not None and k == flow.batch and self.batch is not None:
-                found.append(self.batch)
+                inside = self.folded.get(flow.value.name)
+                found.append(self.batch if inside is None else times(*self.lengths(inside)[:2]))
             elif n is not None:
                 found.append(n)
             else:
                 told = flow.lengths[k] if k < len(flow.lengths) else None
-                found.append(told if isinstance(told, Open) else Open(f"{flow.value.name}[{k}]"))
+                found.append(told if isinstance(told, Open) else opened(f"{flow.value.name}[{k}]", ()))
         return found
 
     def limit(self, *shape: int) -> None:

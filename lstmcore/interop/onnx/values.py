@@ -9,23 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstmcore.interop.onnx.lengths import Asked, Length, Open
 from lstmcore.ops import Kind
 from lstmcore.program import Value
 
 Array = NDArray[Any]
-
-
-class Open:
-    """A length that is not known: that of one axis, such as the batch."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-Length = int | Open
 
 
 @dataclass(frozen=True)
@@ -37,9 +25,12 @@ class Known:
 
     def __post_init__(self) -> None:
         if not isinstance(self.array, np.ndarray):  # NumPy hands out the only entry of an array of lengths by itself
-            alone = np.empty((), object if isinstance(self.array, Open) else np.asarray(self.array).dtype)
+            alone = np.empty((), object if isinstance(self.array, (Open, Asked)) else np.asarray(self.array).dtype)
             alone[()] = self.array
             object.__setattr__(self, "array", alone)
+        if self.array.dtype == object and not any(isinstance(n, (Open, Asked)) for n in self.array.flat):
+            plain = np.bool_ if all(isinstance(entry, (bool, np.bool_)) for entry in self.array.flat) else np.int64
+            object.__setattr__(self, "array", self.array.astype(plain if self.array.size else np.int64))
 
     @property
     def rank(self) -> int:
@@ -77,6 +68,7 @@ class Flow:
     value: Value
     batch: int | None
     lengths: tuple[Length, ...] = field(default=())  # of ONNX's axes
+    counts: bool = False  # floats here that are whole numbers in ONNX
 
     @property
     def rank(self) -> int:
@@ -97,6 +89,14 @@ class Flow:
     def others(self) -> list[int]:
         """ONNX's axes in the order of the program's, without the batch."""
         return [k for k in range(self.rank) if k != self.batch]
+
+
+class Steps(Flow):
+    """In place of how many steps count: which of them, bool (batch, time)."""
+
+
+class Fit(Flow):
+    """A value before it is padded so that windows fit."""
 
 
 Given = Known | Filled | Flow

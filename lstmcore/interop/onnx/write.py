@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import lstmcore
 from lstmcore.errors import ExportError
 from lstmcore.interop import vectors
+from lstmcore.interop.onnx.beside import Beside
 from lstmcore.interop.onnx.graph import OPSET
 from lstmcore.interop.onnx.library import onnx
 from lstmcore.interop.onnx.program import Written, write_program
@@ -28,7 +30,14 @@ VERSION = "1"
 AXES = "lstmcore.batch_axes"
 
 
-def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_size: int | None = None) -> None:
+def write(
+    model: BaseModel,
+    path: PathLike,
+    *,
+    streaming: bool = False,
+    batch_size: int | None = None,
+    largest: int = MOST_BYTES,
+) -> None:
     """Writes the model as an ONNX file of opset 17, atomically.
 
     Inputs and outputs have the model's names, batch and time stay open where the model leaves them open. The states of
@@ -38,6 +47,10 @@ def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_si
     Recurrent layers are one LSTM, GRU or RNN node each, both directions of a Bidirectional too, whatever their masks;
     with functions that these nodes have no name for, they are a Scan. The metadata hold the model's description and
     two test vectors, which `verify` and `read` check.
+
+    The weights of a model that would take more than ``largest`` bytes, 2 GiB, which is the most that one such file
+    holds, go into ``NAME.onnx.data`` beside it, as ONNX has it: the two belong together, and the first names the
+    second by its name alone. Both are written whole before either takes the place of what was there.
 
     Raises:
         ExportError: ONNX cannot hold this model, and what would be lost.
@@ -49,7 +62,18 @@ def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_si
     program, states = to_write(model, streams, batch_size)
     names = output_names(model, program)
     axes = batch_axes(model, names, streams)
-    written = write_program(program, model.every_path(), model.dtype, model.name, names, states, axes=axes)
+    data = os.path.basename(os.fspath(path)) + ".data"
+    written = write_program(
+        program,
+        model.every_path(),
+        model.dtype,
+        model.name,
+        names,
+        states,
+        axes=axes,
+        beside=Beside(data),
+        largest=largest - (largest >> 4),  # what else is in the file is small
+    )
     metadata = {
         "lstmcore.format": VERSION,
         "lstmcore.version": lstmcore.__version__,
@@ -61,9 +85,12 @@ def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_si
     }
     if axes:
         metadata[AXES] = json.dumps(axes)
-    data = serialized(written, metadata, model.name)
+    whole = serialized(written, metadata, model.name)
     with replacing(path) as file:
-        file.write(data)
+        file.write(whole)
+        if written.beside is not None:
+            with replacing(os.path.join(os.path.dirname(os.path.realpath(path)), data)) as weights:
+                written.beside.write(weights)
 
 
 def batch_axes(model: BaseModel, outputs: Sequence[str], streams: bool) -> dict[str, int | None]:
@@ -99,8 +126,8 @@ def serialized(written: Written, metadata: Mapping[str, str], name: str) -> byte
         entry.key, entry.value = key, value
     if model.ByteSize() > MOST_BYTES:
         raise ExportError(
-            f"model {name!r} takes {model.ByteSize()} bytes in ONNX; one file holds at most {MOST_BYTES}, and weights "
-            "beside the file are not written"
+            f"model {name!r} takes {model.ByteSize()} bytes in ONNX without its weights; one file holds at most "
+            f"{MOST_BYTES}"
         )
     _check(library, model)
     data: Any = model.SerializeToString(deterministic=True)
@@ -108,4 +135,16 @@ def serialized(written: Written, metadata: Mapping[str, str], name: str) -> byte
 
 
 def _check(library: Any, model: Any) -> None:
-    library.checker.check_model(model, full_check=True)
+    """ONNX's checker; of weights beside the model it sees the shapes, as if they were inputs."""
+    outside = [tensor for tensor in model.graph.initializer if tensor.external_data]
+    if not outside:
+        library.checker.check_model(model, full_check=True)
+        return
+    copy = type(model)()
+    copy.CopyFrom(model)
+    del copy.graph.initializer[:]
+    copy.graph.initializer.extend(tensor for tensor in model.graph.initializer if not tensor.external_data)
+    for tensor in outside:
+        info = library.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+        copy.graph.input.append(info)
+    library.checker.check_model(copy, full_check=True)

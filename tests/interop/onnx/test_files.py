@@ -15,7 +15,7 @@ from lstmcore_conformance import graphs
 
 import lstmcore as lc
 from lstmcore import layers, ops
-from lstmcore.errors import DamagedFileError, ExportError, ForeignFileError, SpecError
+from lstmcore.errors import DamagedFileError, ExportError, FileError, ForeignFileError, SpecError, UnsupportedFileError
 from lstmcore.interop.onnx import read, verify, write
 from lstmcore.layers import (
     GRU,
@@ -121,6 +121,119 @@ def test_a_stream_comes_back(name: str, tmp_path: Path) -> None:
     found = read(path)
     assert found.to_json() == given.to_json()
     assert all(found.weights[w].tobytes() == a.tobytes() for w, a in given.weights.items())
+
+
+def inputs_of(path: Path) -> dict[str, Any]:
+    """Inputs of three samples and six steps, some of them masked: the first, all, and between others."""
+    rng = np.random.default_rng(2)
+    found: dict[str, Any] = {}
+    for entry in ort.session(path).get_inputs():
+        shape = [n if isinstance(n, int) else 3 if n == "batch" else 6 for n in entry.shape]
+        if "bool" in entry.type:
+            array = rng.integers(0, 2, shape).astype(bool)
+        elif "int" in entry.type:
+            array = rng.integers(1, 5, shape).astype("int32")
+        else:
+            array = rng.normal(size=shape).astype("float64" if "double" in entry.type else "float32")
+        if array.ndim in (2, 3) and array.shape[1] > 4 and array.dtype != bool:
+            array[0, :1] = array[0, -2:] = array[1, 2:4] = array[-1] = 0
+        found[entry.name] = array
+    return found
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("name", [*CHAINS, *graphs.GRAPHS])
+def test_a_file_without_its_metadata_is_read_node_by_node(name: str, streaming: bool, tmp_path: Path) -> None:
+    """As after another tool has gone over it: the numbers are the same, from the graph alone."""
+    given, path = model(name), tmp_path / "m.onnx"
+    try:
+        write(given, path, streaming=streaming)
+    except SpecError:
+        assert streaming  # what cannot stream
+        return
+    path = altered(path, lambda proto: proto.ClearField("metadata_props"))
+    inputs = inputs_of(path)
+    found = read(path)
+    assert isinstance(found, ProgramModel)
+    made = found.predict(inputs if len(inputs) > 1 else next(iter(inputs.values())))
+    expected = ort.run(path, inputs)
+    for output, y in zip(found.output_names, made if isinstance(made, list) else [made], strict=True):
+        assert y.shape == expected[output].shape
+        ort.agree(y, expected[output])
+
+
+def _other_default(proto: Any) -> None:
+    """The steps that do not count become 1 where they were 0."""
+    chosen = next(node for node in proto.graph.node if node.op_type == "Where" and "Unsqueeze" in node.input[0])
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1), "other_default"))
+    chosen.input[2] = "other_default"
+
+
+def test_a_mask_whose_default_was_changed_is_read_as_changed(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    write(model("masked_both_ways"), path)
+    path = altered(path, lambda proto: (proto.ClearField("metadata_props"), _other_default(proto)))
+    inputs = inputs_of(path)
+    ort.agree(np.asarray(read(path).predict(next(iter(inputs.values())))), next(iter(ort.run(path, inputs).values())))
+
+
+def _leak(proto: Any) -> None:
+    """What a recurrent node makes of the steps moved together leaves the graph as it is."""
+    node = next(node for node in proto.graph.node if node.op_type == "GRU")
+    proto.graph.output.append(onnx.helper.make_tensor_value_info(node.output[0], onnx.TensorProto.FLOAT, None))
+
+
+def test_steps_that_were_moved_and_are_seen_are_refused(tmp_path: Path) -> None:
+    """The reader's recurrence does not move them, so it must not give them out."""
+    path = tmp_path / "m.onnx"
+    write(model("masked_both_ways"), path)
+    path = altered(path, lambda proto: (proto.ClearField("metadata_props"), _leak(proto)))
+    with pytest.raises(UnsupportedFileError):
+        read(path)
+
+
+def test_weights_beside_the_model(tmp_path: Path) -> None:
+    """As a model beyond 2 GiB has them; ONNX's checker and Runtime find them by the model's path."""
+    given, path = _large(), tmp_path / "m.onnx"
+    write(given, path, largest=100_000)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
+    assert path.stat().st_size < 20_000
+    onnx.checker.check_model(str(path), full_check=True)
+    assert verify(path).ok
+    found = read(path)
+    assert type(found) is Sequential
+    assert all(found.weights[name].tobytes() == array.tobytes() for name, array in given.weights.items())
+    told = {
+        e.key: e.value for t in onnx.load(path, load_external_data=False).graph.initializer for e in t.external_data
+    }
+    assert told["location"] == "m.onnx.data"
+    (tmp_path / "m.onnx.data").write_bytes((tmp_path / "m.onnx.data").read_bytes()[:-8])
+    with pytest.raises(DamagedFileError, match=r"beyond the end of 'm\.onnx\.data'"):
+        read(path)
+
+
+def test_weights_beside_the_model_that_were_altered_are_found(tmp_path: Path) -> None:
+    write(_large(), tmp_path / "m.onnx", largest=100_000)
+    data = bytearray((tmp_path / "m.onnx.data").read_bytes())
+    tensor = next(
+        t
+        for t in onnx.load(tmp_path / "m.onnx", load_external_data=False).graph.initializer
+        if t.external_data and "recurrent" in t.name
+    )
+    start = next(int(entry.value) for entry in tensor.external_data if entry.key == "offset")
+    data[start : start + 4] = np.float32(2).tobytes()
+    (tmp_path / "m.onnx.data").write_bytes(data)
+    with pytest.raises(DamagedFileError, match="does not compute what it did"):
+        read(tmp_path / "m.onnx")
+
+
+def test_what_was_there_stays_where_weights_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"old")
+    (tmp_path / "m.onnx.data").mkdir()
+    with pytest.raises(FileError, match="a directory"):
+        write(_large(), tmp_path / "m.onnx", largest=100_000)
+    assert (tmp_path / "m.onnx").read_bytes() == b"old"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
 
 
 def test_a_masked_gru_is_one_node(tmp_path: Path) -> None:

@@ -134,6 +134,81 @@ CASES: dict[str, tuple[list[Any], dict[str, Any]]] = {
         ],
         {"s": np.int64([2, 2])},
     ),
+    "Erf": (one("Erf"), {}),
+    "one_hot": (
+        [
+            H.make_node("Shape", ["x"], ["s"]),
+            H.make_node("Gather", ["s", "two"], ["n"], axis=0),
+            H.make_node("Mod", ["n", "three"], ["id"]),
+            H.make_node("OneHot", ["id", "four", "values"], ["h"]),
+            H.make_node("Cast", ["h"], ["f"], to=1),
+            H.make_node("Mul", ["x", "f"], ["y"]),
+        ],
+        {"two": np.int64([2]), "three": np.int64(3), "four": np.int64(4), "values": np.int64([0, 1])},
+    ),
+    "cum_sum": (
+        [
+            H.make_node("ReduceMax", ["x"], ["m"], axes=[2], keepdims=0),
+            H.make_node("CumSum", ["m", "axis"], ["c"]),
+            H.make_node("Unsqueeze", ["c", "two"], ["u"]),
+            H.make_node("Add", ["x", "u"], ["y"]),
+        ],
+        {"axis": np.int64(1), "two": np.int64([2])},
+    ),
+    "gather_elements": (
+        [
+            H.make_node("Less", ["x", "a"], ["l"]),
+            H.make_node("Cast", ["l"], ["c"], to=7),
+            H.make_node("ReduceSum", ["c", "axis"], ["n"]),
+            H.make_node("Sub", ["n", "one"], ["i"]),
+            H.make_node("GatherElements", ["x", "i"], ["y"], axis=1),
+        ],
+        {"a": np.float32(0.3), "axis": np.int64([1]), "one": np.int64(1)},
+    ),
+    "reverse_sequence": (
+        [
+            H.make_node("Shape", ["x"], ["s"]),
+            H.make_node("Slice", ["s", "zero", "one"], ["batch"]),
+            H.make_node("Gather", ["s", "at"], ["time"]),
+            H.make_node("Expand", ["time", "batch"], ["n"]),
+            H.make_node("ReverseSequence", ["x", "n"], ["y"], batch_axis=0, time_axis=1),
+        ],
+        {"zero": np.int64([0]), "one": np.int64([1]), "at": np.int64(1)},
+    ),
+    "scan": (
+        [
+            H.make_node("ReduceSum", ["x", "axis"], ["h"], keepdims=0),
+            H.make_node(
+                "Scan",
+                ["h", "h", "x", "x"],
+                ["a", "b", "p", "q"],
+                num_scan_inputs=2,
+                scan_input_axes=[1, 1],
+                scan_input_directions=[0, 1],
+                scan_output_axes=[1, 0],
+                scan_output_directions=[0, 1],
+                body=H.make_graph(
+                    [
+                        H.make_node("Sigmoid", ["u"], ["gate"]),
+                        H.make_node("Mul", ["gate", "g"], ["kept"]),
+                        H.make_node("Add", ["kept", "v"], ["g_after"]),
+                        H.make_node("Add", ["h", "k"], ["h_after"]),
+                        H.make_node("Sub", ["g_after", "h_after"], ["first"]),
+                        H.make_node("Identity", ["kept"], ["second"]),
+                    ],
+                    "step",
+                    [H.make_tensor_value_info(name, FLOAT, None) for name in ("g", "k", "u", "v")],
+                    [H.make_tensor_value_info(name, FLOAT, None) for name in ("g_after", "h_after", "first", "second")],
+                ),
+            ),
+            H.make_node("Transpose", ["q"], ["t"], perm=[1, 0, 2]),
+            H.make_node("Add", ["t", "p"], ["s"]),
+            H.make_node("Add", ["a", "b"], ["c"]),
+            H.make_node("Unsqueeze", ["c", "axis"], ["d"]),
+            H.make_node("Add", ["s", "d"], ["y"]),
+        ],
+        {"axis": np.int64([1])},
+    ),
     "pad": (one("Pad", "p"), {"p": np.int64([0, 1, 0, 0, 2, 3])}),
     "pad_cut": (one("Pad", "p"), {"p": np.int64([0, -1, 0, 0, 2, -1])}),
     "pad_mirror": (one("Pad", "p", mode="reflect"), {"p": np.int64([0, 2, 0, 0, 3, 1])}),
@@ -174,6 +249,13 @@ CASES: dict[str, tuple[list[Any], dict[str, Any]]] = {
     ),
     "pool": (one("MaxPool", kernel_shape=[2], strides=[2]), {}),
     "pool_mean": (one("AveragePool", kernel_shape=[3], strides=[1], pads=[1, 1]), {}),
+    "pool_max_padded": (one("MaxPool", kernel_shape=[3], strides=[2], pads=[1, 1]), {}),
+    "pool_mean_padded": (one("AveragePool", kernel_shape=[3], strides=[2], pads=[1, 1]), {}),
+    "pool_ceiled": (one("MaxPool", kernel_shape=[3], strides=[2], ceil_mode=1), {}),
+    "pool_mean_ceiled": (
+        one("AveragePool", kernel_shape=[3], strides=[3], ceil_mode=1, pads=[1, 0], count_include_pad=1),
+        {},
+    ),
     "pool_padded": (one("AveragePool", kernel_shape=[2], strides=[2], pads=[1, 1], count_include_pad=1), {}),
     "constants": (
         [
@@ -227,6 +309,7 @@ FIXED = {"scatter"}
 # The time axis must be known, or it is what they change.
 KNOWN_TIME = {
     "Flatten",
+    "pool_mean_ceiled",
     "reshape",
     "reshape_batch",
     "conv",
@@ -248,7 +331,7 @@ KNOWN_TIME = {
     "Min",
 }
 # Recorded by the tests of recurrent nodes, of older opsets, and of ids.
-ELSEWHERE = {"LSTM", "GRU", "RNN", "Gemm", "Gelu", "Mish"}
+ELSEWHERE = {"LSTM", "GRU", "RNN", "Gemm", "Gelu", "Mish", "Loop"}
 
 
 @pytest.mark.parametrize("batch", ["batch", 2], ids=["tracked", "fixed"])
@@ -356,13 +439,51 @@ def test_lengths_and_batch_can_be_given(tmp_path: Path) -> None:
     assert read(path, lengths={"steps": 5, "rows": 2}).batch_axes == {"x": None, "y": None}
 
 
+ACROSS: dict[str, tuple[list[Any], dict[str, Any]]] = {
+    "sum": (one("ReduceSum", "a"), {"a": np.int64([0])}),
+    "softmax": (one("Softmax", axis=0), {}),
+    "reshape": (one("Reshape", "s"), {"s": np.int64([4, -1])}),
+    "rows": (one("Reshape", "s"), {"s": np.int64([-1, 2])}),
+}
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_what_goes_across_samples_runs_as_one_call(name: str, tmp_path: Path) -> None:
+    nodes, constants = ACROSS[name]
+    assert set(check(nodes, constants, ["batch", 5, 4], tmp_path / "m.onnx").batch_axes.values()) == {None}
+
+
+def test_one_hot_of_ids(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    arrays = [
+        onnx.numpy_helper.from_array(np.asarray(v), k) for k, v in (("n", np.int64(6)), ("v", np.float32([0, 1])))
+    ]
+    ends = [H.make_tensor_value_info("x", onnx.TensorProto.INT64, ["batch", "time"])]
+    made = H.make_graph(one("OneHot", "n", "v"), "g", ends, [H.make_tensor_value_info("y", FLOAT, None)], arrays)
+    path.write_bytes(H.make_model(made, opset_imports=[H.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    ids = F.integers(0, 6, (2, 5))
+    np.testing.assert_array_equal(read(path).predict(ids), ort.run(path, {"x": ids})["y"])
+
+
 REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
     "unknown": (one("NonZero"), {}, "NonZero, is not read"),
-    "batch": (one("ReduceSum", "a"), {"a": np.int64([0])}, "along the batch"),
-    "batch_softmax": (one("Softmax", axis=0), {}, "along the batch"),
-    "open_reshape": (one("Reshape", "s"), {"s": np.int64([-1, 2])}, "in which the batch is lost"),
     "edge": (one("Pad", "p", mode="edge"), {"p": np.int64([0, 1, 0, 0, 0, 0])}, "mode 'edge'"),
-    "erf": (one("Erf"), {}, "Erf, is not read"),
+    "argmax": (one("ArgMax", axis=2), {}, "ArgMax, is not read"),
+    "ints": (
+        [H.make_node("Less", ["x", "a"], ["l"]), H.make_node("Cast", ["l"], ["y"], to=7)],
+        {"a": np.float32(0)},
+        "of whole numbers, for which there is no op",
+    ),
+    "counts": (
+        [
+            H.make_node("Less", ["x", "a"], ["l"]),
+            H.make_node("Cast", ["l"], ["c"], to=7),
+            H.make_node("Div", ["c", "two"], ["d"]),
+            H.make_node("Cast", ["d"], ["y"], to=1),
+        ],
+        {"a": np.float32(0), "two": np.int64(2)},
+        "whole numbers that the model computes",
+    ),
 }
 
 

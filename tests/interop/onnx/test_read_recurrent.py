@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,73 @@ def test_layout_1_is_layout_0_with_the_batch_first(kind: str, tmp_path: Path) ->
     y, h, *_ = read(tmp_path / "m.onnx").predict(inputs["X"].transpose(1, 0, 2))
     ort.agree(y, expected["Y"].transpose(2, 0, 1, 3))
     ort.agree(h, expected["Y_h"].transpose(1, 0, 2))
+
+
+@pytest.mark.parametrize("given", [("B",), ("B", "initial_h", "initial_c", "P")], ids=str)
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_layout_1_against_the_reference_of_onnx(
+    kind: str, direction: str, given: tuple[str, ...], tmp_path: Path
+) -> None:
+    """With its states, which have the batch first in that layout."""
+    from onnx.reference import ReferenceEvaluator
+
+    given = tuple(name for name in given if kind == "LSTM" or name not in ("initial_c", "P"))
+    inputs = saved(tmp_path / "m.onnx", kind, given, direction=direction)
+    proto = onnx.load(tmp_path / "m.onnx")
+    proto.graph.node[0].attribute.append(onnx.helper.make_attribute("layout", 1))
+    for entry in (*proto.graph.input, *proto.graph.output):
+        dims = entry.type.tensor_type.shape.dim
+        order = (2, 0, 1, 3) if len(dims) == 4 else (1, 0, 2)
+        lengths = [dims[k].dim_param or dims[k].dim_value for k in order]
+        entry.CopyFrom(onnx.helper.make_tensor_value_info(entry.name, onnx.TensorProto.FLOAT, lengths))
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    inputs = {name: np.ascontiguousarray(array.transpose(1, 0, 2)) for name, array in inputs.items()}
+    expected = ReferenceEvaluator(proto).run(None, inputs)
+    model = read(tmp_path / "m.onnx")
+    found = model.predict(inputs if len(inputs) > 1 else inputs["X"])
+    for y, reference in zip(found, expected, strict=True):
+        ort.agree(y, reference)
+
+
+def node_cases() -> list[Any]:
+    """ONNX's own tests of these nodes, with the outputs that they must have."""
+    import onnx.backend.test.case.node as suite
+
+    for name in ("lstm", "gru", "rnn"):
+        importlib.import_module(f"{suite.__name__}.{name}")
+    return [case for case in suite._NodeTestCases if case.model.graph.node[0].op_type in GATES]
+
+
+NODE_CASES = {case.name: case for case in node_cases()}
+
+
+def test_the_cases_of_onnx_are_there() -> None:
+    assert len(NODE_CASES) == 18
+
+
+@pytest.mark.parametrize("name", NODE_CASES)
+def test_a_case_of_onnx(name: str, tmp_path: Path) -> None:
+    """Its weights, which are inputs there, are in the file here: as inputs they are refused by name."""
+    case, path = NODE_CASES[name], tmp_path / "m.onnx"
+    path.write_bytes(case.model.SerializeToString())
+    with pytest.raises(UnsupportedFileError, match="its kernel, 'W', is no weight in the file"):
+        read(path)
+    proto = onnx.ModelProto()
+    proto.CopyFrom(case.model)
+    ((arrays, expected),) = case.data_sets
+    given = dict(zip((entry.name for entry in proto.graph.input), arrays, strict=True))
+    inside = {key: value for key, value in given.items() if key not in ("X", "initial_h", "initial_c")}
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(value, key) for key, value in inside.items())
+    kept = [entry for entry in proto.graph.input if entry.name not in inside]
+    del proto.graph.input[:]
+    proto.graph.input.extend(kept)
+    path.write_bytes(proto.SerializeToString())
+    rest = {key: value for key, value in given.items() if key not in inside}
+    found = read(path).predict(rest if len(rest) > 1 else given["X"])
+    for y, reference in zip(found if isinstance(found, list) else [found], expected, strict=True):
+        assert y.shape == reference.shape
+        ort.agree(y, reference)
 
 
 def test_a_model_that_was_read_streams(tmp_path: Path) -> None:

@@ -9,13 +9,17 @@ from typing import Any
 from lstmcore.interop.onnx.readers import (
     constants,
     convolution,
+    counts,
     elements,
     linear,
+    loop,
     normalize,
     padding,
     parts,
+    pooling,
     recurrent,
     reduce,
+    scan,
     shape,
 )
 from lstmcore.interop.onnx.values import Given
@@ -29,10 +33,14 @@ READERS: Mapping[str, Read] = MappingProxyType(
         **parts.TABLE,
         **padding.TABLE,
         **constants.TABLE,
+        **counts.TABLE,
         **linear.TABLE,
         **normalize.TABLE,
         **reduce.TABLE,
         **convolution.TABLE,
+        **pooling.TABLE,
         **recurrent.TABLE,
+        **scan.TABLE,
+        **loop.TABLE,
     }
 )

@@ -117,7 +117,7 @@ def positions(r: Reader, x: Value) -> Value:
     m = _Maths(build)
     program = build.finish([m.op(ops.Activate(Function("linear")), count).name, m.two("add", count, 1.0).name])
     zero = r.op(ops.Zeros((1,)), x)
-    (y, _) = r.build.op(ops.Scan(program), x, zero, name=f"{r._safe(r._name)}/positions", weights={})
+    (y, _) = r.ops(ops.Scan(program), x, zero, name=f"{r._name}/positions", weights={})
     return r.op(ops.Reshape((-1,)), y)
 
 
@@ -132,6 +132,7 @@ def over_time(
     states: list[Value],
     mask: Value | None,
     suffix: str,
+    zeroes: bool = True,
 ) -> tuple[Value, ...]:
     """The node as a cell over time: y (batch, time, units), and the final states."""
     clip = float(call.number("clip", 0.0)) or None
@@ -142,8 +143,8 @@ def over_time(
         port: r.weight(f"{names[_port(port)]}/{port}" if names[_port(port)] else "", arrays[port])
         for port in body.weights
     }
-    op = ops.Scan(body, zero_output_for_mask=mask is not None)
-    return r.build.op(op, x, *states, mask, name=f"{r._safe(call.name)}{suffix}", weights=paths)
+    op = ops.Scan(body, zero_output_for_mask=mask is not None and zeroes)
+    return r.ops(op, x, *states, mask, name=f"{call.name}{suffix}", weights=paths)
 
 
 def _port(name: str) -> str:

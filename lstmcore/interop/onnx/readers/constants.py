@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
 from lstmcore.errors import SpecError
-from lstmcore.interop.onnx.reader import Call, Reader
-from lstmcore.interop.onnx.values import Filled, Given, Known, Open, as_known
+from lstmcore.interop.onnx.lengths import Length, Open
+from lstmcore.interop.onnx.reader import Call, Reader, give
+from lstmcore.interop.onnx.values import Filled, Flow, Given, Known, as_known
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]
 
@@ -71,7 +72,7 @@ def if_(r: Reader, call: Call) -> tuple[Given, ...]:
     """The branch that its condition chooses, where that is known."""
     condition = call.at(0)
     if not isinstance(condition, Known) or not condition.whole or condition.array.size != 1:
-        raise SpecError("which branch runs depends on the numbers of the input, or on an open length: give lengths=")
+        raise SpecError("which branch runs depends on the numbers of the input")
     branch = call.attributes["then_branch" if condition.array.reshape(()) else "else_branch"]
     if len(branch.output) != len(call.outputs):
         raise SpecError("its branch has another number of outputs")
@@ -98,14 +99,33 @@ def expand(r: Reader, call: Call) -> tuple[Given, ...]:
         if len(whole) == len(lengths):
             r.limit(*np.broadcast_shapes(x.array.shape, tuple(whole)))
             return (Known(np.broadcast_to(x.array, np.broadcast_shapes(x.array.shape, tuple(whole))), x.name),)
+        lengths = _wider(x.array.shape, lengths)
         if x.array.size and (x.array == x.array.reshape(-1)[0]).all():
-            return (Filled(x.array.reshape(-1)[0].item(), tuple(lengths)),)
-        raise SpecError("known numbers are repeated along an open axis")
+            number = x.array.reshape(-1)[0]
+            return (Filled(number if isinstance(number, Open) else number.item(), tuple(lengths)),)
+        return (_spread(r, x, lengths),)
     if isinstance(x, Filled):
-        return (Filled(x.number, tuple(lengths)),)
+        return (Filled(x.number, tuple(_wider(x.shape, lengths))),)
     from lstmcore.interop.onnx.readers.padding import repeated
 
     return (repeated(r, x, lengths),)
+
+
+def _wider(shape: Sequence[Length], lengths: Sequence[Length]) -> list[Length]:
+    """The shape that both give together."""
+    rank = max(len(shape), len(lengths))
+    own = [1] * (rank - len(shape)) + list(shape)
+    return [p if q == 1 else q for p, q in zip(own, [1] * (rank - len(lengths)) + list(lengths), strict=True)]
+
+
+def _spread(r: Reader, x: Known, lengths: Sequence[Length]) -> Given:
+    """Known numbers repeated along the batch, and along what else is open."""
+    from lstmcore.interop.onnx.readers.padding import repeated
+
+    if r.batch is None or r.batch not in lengths or r.like is None:
+        raise SpecError(f"known numbers are repeated along an open axis; {give(*lengths)}")
+    wide = Known(x.array.reshape((1,) * (len(lengths) - x.rank) + x.array.shape), x.name)
+    return repeated(r, r.spread(wide, Flow(r.like.value, list(lengths).index(r.batch))), lengths)
 
 
 TABLE: Mapping[str, Read] = MappingProxyType(

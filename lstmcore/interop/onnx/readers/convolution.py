@@ -1,4 +1,4 @@
-"""Conv and ConvTranspose along one axis and two, and pooling along one.
+"""Conv and ConvTranspose along one axis and two.
 
 A convolution along two axes is a sum of such along one: for each row of the kernel, the rows that it sees.
 """
@@ -6,16 +6,17 @@ A convolution along two axes is a sum of such along one: for each row of the ker
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
+from lstmcore.interop.onnx.lengths import Length, divided, plus
 from lstmcore.interop.onnx.reader import Call, Reader
 from lstmcore.interop.onnx.readers.items import items
-from lstmcore.interop.onnx.values import Array, Given, Known
+from lstmcore.interop.onnx.values import Array, Fit, Flow, Given, Known
 from lstmcore.ops.windows import windows
 from lstmcore.program import Value
 
@@ -23,7 +24,7 @@ Read = Callable[[Reader, Call], tuple[Given, ...]]
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
     """How the windows lie along one axis."""
 
     size: int
@@ -36,8 +37,15 @@ class _Axis:
     def reach(self) -> int:
         return self.dilation * (self.size - 1) + 1
 
+    def steps(self, length: Length) -> Length:
+        """How many windows there are along an axis of that length."""
+        if self.before < 0:  # as many as fit, with padding at the ends
+            return divided(plus(length, self.strides - 1), self.strides)
+        left = plus(length, self.before + self.after - self.reach)
+        return plus(divided(left, self.strides), 1)
 
-def _window(call: Call, sizes: Sequence[int], lengths: Sequence[int | None]) -> list[_Axis]:
+
+def window(call: Call, sizes: Sequence[int], lengths: Sequence[int | None]) -> list[Axis]:
     count = len(sizes)
     strides = list(call.number("strides", [1] * count))
     dilations = list(call.number("dilations", [1] * count))
@@ -54,7 +62,7 @@ def _window(call: Call, sizes: Sequence[int], lengths: Sequence[int | None]) -> 
             before, after = _same(auto, lengths[k], size, strides[k], dilations[k])
         elif auto not in ("NOTSET", "VALID"):
             raise SpecError(f"auto_pad {auto!r} is not known")
-        found.append(_Axis(int(size), int(strides[k]), int(dilations[k]), before, after))
+        found.append(Axis(int(size), int(strides[k]), int(dilations[k]), before, after))
     return found
 
 
@@ -95,24 +103,28 @@ def conv(r: Reader, call: Call) -> tuple[Given, ...]:
     kernel = _kernel(call, x.rank)
     each = items(r, x, 0)
     lengths = each.value.shape[2:]
-    axes = _window(call, kernel.array.shape[2:], lengths)
-    inside = _to_last(r, each.value)
+    axes = window(call, kernel.array.shape[2:], lengths)
+    if isinstance(x, Fit):
+        axes = [replace(axis, before=-1, after=-1) for axis in axes]
+    inside = to_last(r, each.value)
     y = _convolved(r, inside, kernel, axes, int(call.number("group", 1)), _bias(r, call))
-    return (each.back(r, _to_second(r, y)),)
+    flow = each.back(r, to_second(r, y))
+    after = [axis.steps(n) for axis, n in zip(axes, r.lengths(x)[2:], strict=True)]
+    return (Flow(flow.value, flow.batch, (*r.lengths(flow)[:2], *after)),)
 
 
-def _to_last(r: Reader, x: Value) -> Value:
+def to_last(r: Reader, x: Value) -> Value:
     """(batch, channels, ...) -> (batch, ..., channels)."""
     rank = len(x.shape)
     return r.op(ops.Transpose((0, *range(2, rank), 1)), x)
 
 
-def _to_second(r: Reader, x: Value) -> Value:
+def to_second(r: Reader, x: Value) -> Value:
     rank = len(x.shape)
     return r.op(ops.Transpose((0, rank - 1, *range(1, rank - 1))), x)
 
 
-def _convolved(r: Reader, x: Value, kernel: Known, axes: Sequence[_Axis], groups: int, bias: str | None) -> Value:
+def _convolved(r: Reader, x: Value, kernel: Known, axes: Sequence[Axis], groups: int, bias: str | None) -> Value:
     """x (batch, time, channels) or (batch, rows, columns, channels)."""
     if len(axes) == 1:
         (axis,) = axes
@@ -146,7 +158,7 @@ def _convolved(r: Reader, x: Value, kernel: Known, axes: Sequence[_Axis], groups
     return total
 
 
-def _padding(r: Reader, x: Value, axis: _Axis) -> tuple[str, Value]:
+def _padding(r: Reader, x: Value, axis: Axis) -> tuple[str, Value]:
     """The op's own padding where it is that; else x comes padded."""
     pads = axis.before, axis.after
     if pads == (0, 0):
@@ -159,7 +171,7 @@ def _padding(r: Reader, x: Value, axis: _Axis) -> tuple[str, Value]:
     return "valid", _pad(r, x, 1, axis)
 
 
-def _pad(r: Reader, x: Value, place: int, axis: _Axis) -> Value:
+def _pad(r: Reader, x: Value, place: int, axis: Axis) -> Value:
     if axis.before == axis.after == 0:
         return x
     if axis.before < 0:
@@ -183,19 +195,19 @@ def conv_transpose(r: Reader, call: Call) -> tuple[Given, ...]:
     x = r.flow(call.at(0))
     given, groups = _kernel(call, x.rank), int(call.number("group", 1))
     each = items(r, x, 0)
-    axes = _window(call, given.array.shape[2:], each.value.shape[2:])
+    axes = window(call, given.array.shape[2:], each.value.shape[2:])
     more = list(call.number("output_padding", [0] * len(axes)))
-    y = _to_last(r, each.value)
+    y = to_last(r, each.value)
     for place, axis in enumerate(axes, 1):
         y = _apart(r, y, place, axis.strides)
     full = [
-        _Axis(a.size, 1, a.dilation, a.reach - 1 - a.before, a.reach - 1 - a.after + int(extra))
+        Axis(a.size, 1, a.dilation, a.reach - 1 - a.before, a.reach - 1 - a.after + int(extra))
         for a, extra in zip(axes, more, strict=True)
     ]
     if any(min(a.before, a.after) < 0 for a in full):
         raise SpecError("its pads are larger than its kernel")
     kernel = Known(_turned(given.array, groups), given.name)
-    return (each.back(r, _to_second(r, _convolved(r, y, kernel, full, groups, _bias(r, call)))),)
+    return (each.back(r, to_second(r, _convolved(r, y, kernel, full, groups, _bias(r, call)))),)
 
 
 def _turned(kernel: Array, groups: int) -> Array:
@@ -221,53 +233,4 @@ def _apart(r: Reader, x: Value, place: int, strides: int) -> Value:
     return r.op(ops.Slice(place, 0, (length - 1) * strides + 1), y)
 
 
-def _pool(function: str) -> Read:
-    def read(r: Reader, call: Call) -> tuple[Given, ...]:
-        call.only(
-            "auto_pad",
-            "ceil_mode",
-            "count_include_pad",
-            "dilations",
-            "kernel_shape",
-            "pads",
-            "storage_order",
-            "strides",
-        )
-        x = r.flow(call.at(0))
-        if x.rank != 3 or call.number("ceil_mode", 0):
-            raise SpecError(f"an input of {x.rank} axes, ceil_mode {call.number('ceil_mode', 0)}; expected 3 and 0")
-        each = items(r, x, 0)
-        (axis,) = _window(call, list(call.attributes["kernel_shape"]), each.value.shape[2:])
-        if axis.dilation != 1:
-            raise SpecError("dilations are not read")
-        y = _to_last(r, each.value)
-        padding = _pooled(r, axis, y.shape[1])
-        if padding is None:
-            if function == "max" or not call.number("count_include_pad", 0):
-                raise SpecError(f"pads {axis.before}, {axis.after} are not those of 'valid' or 'same'")
-            y, padding = _pad(r, y, 1, axis), "valid"
-        elif padding == "same" and call.number("count_include_pad", 0):
-            y, padding = _pad(r, y, 1, axis), "valid"
-        y = r.op(ops.Pool(function, axis.size, axis.strides, padding), y)
-        return (each.back(r, _to_second(r, y)),)
-
-    return read
-
-
-def _pooled(r: Reader, axis: _Axis, time: int | None) -> str | None:
-    if (axis.before, axis.after) == (0, 0):
-        return "valid"
-    if (axis.before, axis.after) == (-1, -1):
-        return "same"
-    if time is not None:
-        _, before, after = windows(time, axis.size, axis.strides, 1, "same")
-    elif axis.strides == 1:
-        before, after = (axis.size - 1) // 2, axis.size // 2
-    else:
-        return None
-    return "same" if (axis.before, axis.after) == (before, after) else None
-
-
-TABLE: Mapping[str, Read] = MappingProxyType(
-    {"Conv": conv, "ConvTranspose": conv_transpose, "MaxPool": _pool("max"), "AveragePool": _pool("mean")}
-)
+TABLE: Mapping[str, Read] = MappingProxyType({"Conv": conv, "ConvTranspose": conv_transpose})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -11,8 +13,10 @@ import numpy as np
 from lstmcore import activations, ops
 from lstmcore.activations import Function
 from lstmcore.errors import SpecError
-from lstmcore.interop.onnx.reader import Call, Reader
-from lstmcore.interop.onnx.values import Filled, Flow, Given, Known, Length, Open
+from lstmcore.interop.onnx import lengths
+from lstmcore.interop.onnx.lengths import Length, Open
+from lstmcore.interop.onnx.reader import Call, Reader, give
+from lstmcore.interop.onnx.values import Filled, Flow, Given, Known
 from lstmcore.program import Value
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]
@@ -26,6 +30,8 @@ def _function(make: Callable[[Call], Function], fold: Folded | None = None) -> R
             if fold is None:
                 raise SpecError("it is given known numbers, of which it is not computed")
             return (Known(np.asarray(fold(x.array))),)
+        if isinstance(x, Filled) and fold is not None:
+            return (Filled(np.asarray(fold(np.float64(x.number))).item(), x.shape),)
         flow = r.flow(x)
         return (Flow(r.op(ops.Activate(make(call)), flow.value), flow.batch, flow.lengths),)
 
@@ -145,6 +151,19 @@ def gelu(r: Reader, call: Call) -> tuple[Given, ...]:
     )
 
 
+def erf(r: Reader, call: Call) -> tuple[Given, ...]:
+    """2 gelu(u) / u - 1 with u = √2 x, which is 0 at 0, and ±1 to the last digit from ±6 on."""
+    call.only()
+    x = r.flow(call.at(0))
+    u = r.op(ops.Binary("multiply"), clipped(r, x.value, -6.0, 6.0), r.constant(math.sqrt(2), x.value))
+    bent = r.op(ops.Activate(activations.function("gelu", approximate=False)), u)
+    ratio = r.op(ops.Binary("divide"), r.op(ops.Binary("multiply"), bent, r.constant(2.0, bent)), u)
+    one = r.constant(1.0, u)
+    at_zero = r.op(ops.Binary("equal"), u, r.constant(0.0, u))
+    y = r.op(ops.Binary("subtract"), r.op(ops.Select(), at_zero, one, ratio), one)
+    return (Flow(y, x.batch, x.lengths),)
+
+
 def _unary(name: str, fold: Folded) -> Read:
     def read(r: Reader, call: Call) -> tuple[Given, ...]:
         call.only()
@@ -174,9 +193,25 @@ def _binary(name: str, fold: Folded, swap: bool = False) -> Read:
 def _two(r: Reader, name: str, fold: Folded, a: Given, b: Given) -> Given:
     if isinstance(a, Known) and isinstance(b, Known):
         return _fold(r, name, fold, a, b)
-    if (isinstance(a, Filled) and isinstance(b, Filled)) or (isinstance(a, Filled) and isinstance(b, Known)):
-        raise SpecError("it computes with numbers of an open shape alone")
+    if not isinstance(a, Flow) and not isinstance(b, Flow):
+        return _filled(name, fold, a, b)
     return combine(r, ops.Binary(name), a, b)
+
+
+def _filled(name: str, fold: Folded, a: Known | Filled, b: Known | Filled) -> Filled:
+    """A number all over, and another."""
+    numbers = []
+    for entry in (a, b):
+        if isinstance(entry, Known) and (not entry.whole or entry.array.size != 1):
+            raise SpecError("it computes with numbers of an open shape alone")
+        numbers.append(entry.number if isinstance(entry, Filled) else entry.array.reshape(-1)[0])
+    filled = [entry for entry in (a, b) if isinstance(entry, Filled)]
+    if len({len(entry.shape) for entry in filled}) > 1:
+        raise SpecError("it computes with numbers of open shapes alone")
+    shape = filled[0].shape
+    for other in filled[1:]:
+        shape = tuple(q if p == 1 else p for p, q in zip(shape, other.shape, strict=True))
+    return Filled(np.asarray(fold(*numbers)).item(), shape)
 
 
 def _fold(r: Reader, name: str, fold: Folded, a: Known, b: Known) -> Known:
@@ -191,24 +226,42 @@ def _fold(r: Reader, name: str, fold: Folded, a: Known, b: Known) -> Known:
 
 
 def _lengths(name: str, fold: Folded, p: Any, q: Any) -> Any:
-    """One length from two, of which one may be open."""
-    if not isinstance(p, Open) and not isinstance(q, Open):
+    """A number from two lengths, of which one may be open."""
+    if not isinstance(p, (Open, lengths.Asked)) and not isinstance(q, (Open, lengths.Asked)):
         return fold(p, q)
-    neutral = {"multiply": 1, "divide": 1, "add": 0, "subtract": 0}.get(name)
-    if neutral is not None and isinstance(p, Open) and q == neutral:
-        return p
-    if name in ("multiply", "add") and isinstance(q, Open) and p == neutral:
-        return q
-    if name == "equal" and p is q:
-        return True
-    if name in ("multiply", "divide", "add", "subtract"):
-        return Open(f"({p} {name} {q})")
-    raise SpecError(f"it asks whether {p!r} and {q!r} are {name}, and one is open; give lengths=")
+    if name in _SUMS:
+        return _SUMS[name](*(n if isinstance(n, Open) else int(n) for n in (p, q)))
+    if name == "and" and all(isinstance(n, (lengths.Asked, bool, np.bool_)) for n in (p, q)):
+        return _both(p, q)
+    if name == "less" and any(lengths.counts_steps(n) for n in (p, q)):
+        return lengths.Asked(((p, q),))
+    told = lengths.order(*(n if isinstance(n, Open) else int(n) for n in (p, q)))
+    if told is not None and name in _ORDERS:
+        return told in _ORDERS[name]
+    if told is not None and name in ("maximum", "minimum"):
+        return p if (told == ">") == (name == "maximum") else q
+    raise SpecError(f"it asks whether {p!r} and {q!r} are {name}, and one is open; {give(p, q)}")
+
+
+def _both(p: Any, q: Any) -> Any:
+    """Two conditions, of which one may be known."""
+    asked = [n for n in (p, q) if isinstance(n, lengths.Asked)]
+    if len(asked) == 2:
+        return lengths.Asked((*asked[0].pairs, *asked[1].pairs))
+    return asked[0] if (q if p is asked[0] else p) else False
+
+
+_SUMS: Mapping[str, Callable[[Length, Length], Length]] = MappingProxyType(
+    {"multiply": lengths.times, "divide": lengths.divided, "add": lengths.plus, "subtract": lengths.minus}
+)
+_ORDERS = {"equal": "=", "less": "<", "less_equal": "<="}
 
 
 def combine(r: Reader, op: ops.Op, *given: Given) -> Flow:
     """An op with broadcasting, of ONNX's axes."""
-    like = next(entry for entry in given if isinstance(entry, Flow))
+    like = next((entry for entry in given if isinstance(entry, Flow)), None)
+    if like is None:
+        raise SpecError("it computes with numbers of an open shape alone")
     rank = max(entry.rank for entry in given)
     batch = None
     if r.batch is not None:
@@ -244,7 +297,7 @@ def operand(r: Reader, given: Given, rank: int, batch: int | None, like: Flow) -
     numbers = given.array
     if numbers.dtype.kind not in "f":
         raise SpecError(f"known numbers of {numbers.dtype} meet values of the model; only floats do here")
-    if numbers.size == 1:
+    if numbers.size == 1 and np.isfinite(numbers).all():
         return r.constant(float(numbers.reshape(())), r.float_like(like))
     if batch is None:
         return r.parameter(given)
@@ -295,7 +348,7 @@ def equal(r: Reader, call: Call) -> tuple[Given, ...]:
 
 def where(r: Reader, call: Call) -> tuple[Given, ...]:
     given = tuple(call.at(k) for k in range(3))
-    if all(isinstance(entry, Known) and entry.whole for entry in given):
+    if all(isinstance(entry, Known) for entry in given) and given[0].whole:  # type: ignore[union-attr]  # Known
         return (Known(np.where(*(entry.array for entry in given if isinstance(entry, Known)))),)
     condition, x, other = given
     if isinstance(condition, Known) and condition.whole and (condition.array.all() or not condition.array.any()):
@@ -315,8 +368,12 @@ def cast(r: Reader, call: Call) -> tuple[Given, ...]:
     x = call.at(0)
     if isinstance(x, Known):
         return (Known(x.array.astype(to) if x.whole else x.array, x.name),)
+    if isinstance(x, Filled):
+        return (Filled(np.asarray(x.number).astype(to).item(), x.shape),)
     flow = r.flow(x)
     wanted = {"f": "float", "?": "bool"}.get(to[0], "int")
+    if flow.counts or (wanted == "int" and flow.kind == "bool"):
+        return (_cast_counts(r, flow, wanted),)
     if wanted == flow.kind:
         if wanted == "float" and {"f4": "float32", "f8": "float64"}.get(to) != r.dtype:
             raise SpecError(f"it casts to {np.dtype(to)} in a model of {r.dtype}")
@@ -327,6 +384,14 @@ def cast(r: Reader, call: Call) -> tuple[Given, ...]:
     if wanted == "bool":
         return (Flow(r.op(ops.NotEqual(0.0), flow.value), flow.batch, flow.lengths),)
     raise SpecError(f"it makes ints of {flow.kind}s, for which there is no op")
+
+
+def _cast_counts(r: Reader, flow: Flow, wanted: str) -> Flow:
+    from lstmcore.interop.onnx.readers.counts import made
+
+    if wanted == "bool":
+        return Flow(r.op(ops.NotEqual(0.0), flow.value), flow.batch, flow.lengths)
+    return replace(flow, counts=False) if wanted == "float" else made(r, flow)
 
 
 def identity(r: Reader, call: Call) -> tuple[Given, ...]:
@@ -353,6 +418,18 @@ def _divide(a: Any, b: Any) -> Any:
     if np.asarray(a).dtype.kind in "iu" and np.asarray(b).dtype.kind in "iu":
         return (np.sign(a) * np.sign(b)) * (np.abs(a) // np.abs(b)) if np.all(b) else np.zeros_like(a)
     return np.divide(a, b)
+
+
+def _modulo(a: Any, b: Any) -> Any:
+    return np.mod(a, b) if np.all(b) else np.zeros_like(a)
+
+
+def mod(r: Reader, call: Call) -> tuple[Given, ...]:
+    """Of what is known before the model runs."""
+    a, b = call.at(0), call.at(1)
+    if not isinstance(a, Known) or not isinstance(b, Known) or not (a.whole and b.whole) or call.number("fmod", 0):
+        raise SpecError("there is no op for what is left over of values of the model")
+    return (Known(np.asarray(_modulo(a.array, b.array))),)
 
 
 TABLE: Mapping[str, Read] = MappingProxyType(
@@ -401,8 +478,10 @@ TABLE: Mapping[str, Read] = MappingProxyType(
         "Equal": equal,
         "Where": where,
         "Cast": cast,
+        "Erf": erf,
         "Identity": identity,
         "Dropout": dropout,
         "Mean": mean,
+        "Mod": mod,
     }
 )

@@ -10,9 +10,9 @@ import numpy as np
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
-from lstmcore.interop.onnx.reader import Call, Reader
+from lstmcore.interop.onnx.reader import Call, Reader, give
 from lstmcore.interop.onnx.readers.elements import combine
-from lstmcore.interop.onnx.values import Flow, Given, Known
+from lstmcore.interop.onnx.values import Filled, Flow, Given, Known
 from lstmcore.program import Value
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]
@@ -23,6 +23,8 @@ def matmul(r: Reader, call: Call) -> tuple[Given, ...]:
     a, b = call.at(0), call.at(1)
     if isinstance(a, Known) and isinstance(b, Known):
         return (Known(np.matmul(a.array, b.array)),)
+    a = r.flow(a) if isinstance(a, Filled) else a
+    b = r.flow(b) if isinstance(b, Filled) else b
     if isinstance(b, Known) and b.rank == 2 and isinstance(a, Flow) and a.rank >= 2 and a.axis(a.rank - 1) != 0:
         return (affine(r, a, b, None),)
     if a.rank < 2 or b.rank < 2:
@@ -38,6 +40,8 @@ def affine(r: Reader, x: Flow, kernel: Known, bias: Known | None) -> Flow:
     features, units = kernel.array.shape
     if x.value.shape[-1] not in (features, None):
         raise SpecError(f"it multiplies {r.lengths(x)} with numbers of shape {kernel.array.shape}")
+    if x.value.shape[-1] is None:
+        raise SpecError(f"its input has {r.lengths(x)[-1]} features, which is open; {give(r.lengths(x)[-1])}")
     paths = {"kernel": r.weight(kernel.name, kernel.array, "kernel")}
     if bias is not None:
         paths["bias"] = r.weight(bias.name, bias.array.reshape(-1), "bias")
@@ -65,7 +69,14 @@ def _contracted(r: Reader, operands: Sequence[Given], terms: Sequence[str], outp
         raise SpecError("it sums over the batch")
     ordered = first + output.replace(first, "")
     y = r.op(ops.Einsum(f"{letters[0]},{letters[1]}->{ordered}"), *values)
-    return Flow(y, None if first == "Z" else output.index(first))
+    told = {
+        letter: n
+        for given, term in zip(operands, terms, strict=True)
+        if isinstance(given, Flow)
+        for letter, n in zip(term, r.lengths(given), strict=True)
+    }
+    lengths = tuple(told.get(letter, sizes.get(letter, 1)) for letter in output)
+    return Flow(y, None if first == "Z" else output.index(first), lengths)
 
 
 def _lettered(r: Reader, given: Given, term: str) -> tuple[Value, str]:
@@ -110,7 +121,10 @@ def einsum(r: Reader, call: Call) -> tuple[Given, ...]:
     terms = operands.split(",")
     if not arrow or len(terms) != 2 or not equation.replace(",", "").replace("->", "").isalpha() or "Z" in equation:
         raise SpecError(f"equation {equation!r}: expected two operands and the output, of letters but Z")
-    return (_contracted(r, (call.at(0), call.at(1)), terms, output),)
+    given = call.at(0), call.at(1)
+    if all(isinstance(entry, Known) for entry in given):
+        return (Known(np.einsum(equation, *(entry.array for entry in given if isinstance(entry, Known)))),)
+    return (_contracted(r, given, terms, output),)
 
 
 TABLE: Mapping[str, Read] = MappingProxyType({"MatMul": matmul, "Gemm": gemm, "Einsum": einsum})

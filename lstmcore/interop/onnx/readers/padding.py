@@ -10,10 +10,11 @@ import numpy as np
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
-from lstmcore.interop.onnx.reader import Call, Reader
+from lstmcore.interop.onnx.lengths import Length, Open, plus
+from lstmcore.interop.onnx.reader import Call, Reader, give
 from lstmcore.interop.onnx.readers.parts import reversed_, sliced
 from lstmcore.interop.onnx.readers.shape import joined, unsqueezed, whole
-from lstmcore.interop.onnx.values import Flow, Given, Known, Length, Open
+from lstmcore.interop.onnx.values import Flow, Given, Known
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]
 
@@ -55,8 +56,7 @@ def _padded(r: Reader, x: Flow, axis: int, before: int, after: int) -> Flow:
         raise SpecError("it pads the batch")
     value = r.op(ops.Pad(place, before, after), x.value)
     lengths = r.lengths(x)
-    known = value.shape[place]
-    lengths[axis] = Open(f"{value.name}[{axis}]") if known is None else known
+    lengths[axis] = plus(lengths[axis], before + after)
     return Flow(value, x.batch, tuple(lengths))
 
 
@@ -78,28 +78,45 @@ def repeated(r: Reader, x: Flow, lengths: Sequence[Length]) -> Flow:
     wide = unsqueezed(r, x, range(len(lengths) - x.rank)) if len(lengths) > x.rank else x
     for k, n in enumerate(lengths):
         axis = wide.rank - len(lengths) + k
-        if n in (1, 0, -1) or isinstance(n, Open):
+        told = r.lengths(wide)
+        if n in (1, 0, -1) or n == told[axis]:
             continue
         place = wide.axis(axis)
-        if wide.value.shape[place] == 1 and place != 0:
-            told = r.lengths(wide)
-            told[axis] = n
-            wide = Flow(r.op(ops.Repeat(place, n), wide.value), wide.batch, tuple(told))
-        elif wide.value.shape[place] != n:
-            raise SpecError(f"it makes {r.lengths(wide)} as long as {list(lengths)}")
+        if wide.value.shape[place] != 1 or place == 0:
+            raise SpecError(f"it makes {told} as long as {list(lengths)}")
+        told[axis] = n
+        if isinstance(n, Open):
+            rest = [n if other == place else 1 for other in range(1, len(wide.value.shape))]
+            value = r.op(ops.Binary("add"), wide.value, r.zeros(rest, r.float_like(wide)))
+        else:
+            value = r.op(ops.Repeat(place, n), wide.value)
+        wide = Flow(value, wide.batch, tuple(told))
     return wide
 
 
 def tile(r: Reader, call: Call) -> tuple[Given, ...]:
-    x, times = call.at(0), whole(call.get(1), "repeats")
-    if isinstance(x, Known):
-        r.limit(*(n * t for n, t in zip(x.array.shape, times, strict=True)))
-        return (Known(np.tile(x.array, times)),)
+    x, given = call.at(0), call.at(1)
+    if not isinstance(given, Known):
+        raise SpecError("its repeats depend on the numbers of the input")
+    times = given.lengths()
+    if isinstance(x, Known) and given.whole:
+        r.limit(*(n * int(t) for n, t in zip(x.array.shape, given.array.tolist(), strict=True)))
+        return (Known(np.tile(x.array, given.array.tolist())),)
     flow = r.flow(x)
     for axis, count in enumerate(times):
-        if count != 1:
-            flow = joined(r, [flow] * count, axis)
+        have = r.lengths(flow)
+        if count != 1 and have[axis] == 1 and flow.axis(axis) != 0:
+            flow = repeated(r, flow, [*have[:axis], count, *have[axis + 1 :]])
+        elif count != 1:
+            flow = _tiled(r, flow, axis, count)
     return (flow,)
+
+
+def _tiled(r: Reader, x: Flow, axis: int, count: Length) -> Flow:
+    if isinstance(count, Open):
+        raise SpecError(f"it repeats an axis {count} times, which is open; {give(count)}")
+    r.limit(count, 256)
+    return joined(r, [x] * count, axis)
 
 
 TABLE: Mapping[str, Read] = MappingProxyType(

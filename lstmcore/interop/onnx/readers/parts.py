@@ -10,9 +10,11 @@ import numpy as np
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
+from lstmcore.interop.onnx.lengths import Length, Open, minus, plus
 from lstmcore.interop.onnx.reader import Call, Reader
 from lstmcore.interop.onnx.readers.shape import joined, reduced_to, shaped, whole
-from lstmcore.interop.onnx.values import Flow, Given, Known, Open
+from lstmcore.interop.onnx.values import Filled, Flow, Given, Known
+from lstmcore.program import Value
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]
 
@@ -31,10 +33,19 @@ def split(r: Reader, call: Call) -> tuple[Given, ...]:
         each = -(-length // count)
         sizes = [min(each, length - each * k) for k in range(count)]
     ends = [int(n) for n in np.cumsum([0, *sizes])]
-    return tuple(_cut(r, x, axis, a, b) for a, b in pairwise(ends))
+    return tuple(_cut(r, x, axis, a, b) if b > a else _nothing(r, x, axis) for a, b in pairwise(ends))
+
+
+def _nothing(r: Reader, x: Given, axis: int) -> Filled:
+    """A part without numbers, which nothing can use."""
+    shape: list[Length] = list(x.array.shape if isinstance(x, Known) else r.lengths(r.flow(x)))
+    shape[axis] = 0
+    return Filled(0.0, tuple(shape))
 
 
 def _cut(r: Reader, x: Given, axis: int, start: int, stop: int | None) -> Given:
+    if isinstance(x, Filled):
+        return _filled_slice(x, axis, start, stop)
     if isinstance(x, Known):
         return Known(x.array[(slice(None),) * (axis % x.rank) + (slice(start, stop),)], x.name and f"{x.name}.{start}")
     return sliced(r, r.flow(x), axis, start, stop)
@@ -50,11 +61,44 @@ def sliced(r: Reader, x: Flow, axis: int, start: int, stop: int | None) -> Flow:
     length = x.value.shape[place]
     if start == 0 and (stop is None or (length is not None and stop >= length)):
         return x
-    value = r.op(ops.Slice(place, start, stop), x.value)
     lengths = r.lengths(x)
-    known = value.shape[place]
-    lengths[axis % x.rank] = Open(f"{value.name}[{axis}]") if known is None else known
-    return Flow(value, x.batch, tuple(lengths))
+    left = _left(lengths[axis % x.rank], start, stop)
+    if isinstance(lengths[axis % x.rank], Open) and isinstance(left, int) and left < 1:
+        raise SpecError("nothing is left of it")
+    lengths[axis % x.rank] = left
+    if length is None and left == 1:
+        return Flow(_alone(r, x, place, start, stop), x.batch, tuple(lengths))
+    return Flow(r.op(ops.Slice(place, start, stop), x.value), x.batch, tuple(lengths))
+
+
+def _left(length: Length, start: int, stop: int | None) -> Length:
+    """How long a part is; of an open axis, which is taken to be as long as the bounds say."""
+    if not isinstance(length, Open):
+        return len(range(length)[start:stop])
+    if stop is None or stop >= FAR:
+        return minus(length, start) if start >= 0 else -start
+    if (start < 0) == (stop < 0):
+        return max(stop - start, 0)
+    return plus(length, stop - start) if start >= 0 else minus(stop - start, length)
+
+
+def _alone(r: Reader, x: Flow, place: int, start: int, stop: int | None) -> Value:
+    """One entry of an open axis, which keeps length 1."""
+    rest = [n for k, n in enumerate(x.value.shape) if k not in (0, place)]
+    if place == 1 and start == -1:
+        value = r.op(ops.Last(), x.value)
+    else:
+        value = r.op(ops.Slice(place, start, stop), x.value)
+    if rest.count(None) > 1:
+        return value
+    shape = [-1 if n is None else n for n in rest]
+    return r.op(ops.Reshape((*shape[: place - 1], 1, *shape[place - 1 :])), value)
+
+
+def _filled_slice(x: Filled, axis: int, start: int, stop: int | None) -> Filled:
+    shape = list(x.shape)
+    shape[axis % x.rank] = _left(shape[axis % x.rank], start, stop)
+    return Filled(x.number, tuple(shape))
 
 
 def slice_(r: Reader, call: Call) -> tuple[Given, ...]:
@@ -65,7 +109,13 @@ def slice_(r: Reader, call: Call) -> tuple[Given, ...]:
         parts = [slice(None)] * x.rank
         for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
             parts[axis] = slice(start, None if step < 0 and end < -(1 << 31) else end, step)
-        return (Known(x.array[tuple(parts)]),)
+        return (Known(x.array[tuple(parts)], _part_name(x.name, starts, ends, axes, steps)),)
+    if isinstance(x, Filled):
+        for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+            if step != 1:
+                raise SpecError("every other entry of numbers of an open shape")
+            x = _filled_slice(x, axis, start, None if end >= FAR else end)
+        return (x,)
     flow = r.flow(x)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         flow = _one_slice(r, flow, axis, start, end, step)
@@ -73,6 +123,11 @@ def slice_(r: Reader, call: Call) -> tuple[Given, ...]:
 
 
 FAR = (1 << 31) - 1
+
+
+def _part_name(name: str, *bounds: Sequence[int]) -> str:
+    """A name for a part of known numbers, of which others may have other names."""
+    return name and f"{name}." + ".".join("_".join(str(n) for n in row) for row in bounds)
 
 
 def _bounds(call: Call, rank: int) -> tuple[list[int], list[int], list[int], list[int]]:
@@ -139,6 +194,9 @@ def gather(r: Reader, call: Call) -> tuple[Given, ...]:
             return (Known(np.take(data.array, at.array.astype(np.int64), axis)),)
         return (_embedded(r, data, r.flow(at), axis),)
     places = whole(at, "places")
+    if isinstance(data, Filled):
+        shape = [*data.shape[:axis], *at.array.shape, *data.shape[axis + 1 :]]  # type: ignore[union-attr]  # Known
+        return (Filled(data.number, tuple(shape)),)
     flow = r.flow(data)
     if at.rank == 0:
         one = _entry(r, flow, axis, places[0])
@@ -167,6 +225,10 @@ def _entry(r: Reader, x: Flow, axis: int, place: int) -> Flow:
 
 
 def _embedded(r: Reader, table: Known, ids: Flow, axis: int) -> Flow:
+    from lstmcore.interop.onnx.readers.counts import as_ids
+
+    if ids.counts and table.rank == 2:
+        ids = as_ids(r, ids, table.array.shape[0]) or ids
     if table.rank != 2 or axis != 0 or ids.kind != "int" or table.array.dtype.kind != "f":
         raise SpecError(
             f"it takes entries of numbers of shape {table.array.shape} along axis {axis}; expected an embedding"
@@ -217,11 +279,27 @@ def _written_over(r: Reader, data: Flow, patch: Flow, low: Sequence[int], block:
     return patch
 
 
+def reverse_sequence(r: Reader, call: Call) -> tuple[Given, ...]:
+    """Where every sequence is reversed as a whole."""
+    call.only("batch_axis", "time_axis")
+    x, sizes = r.flow(call.at(0)), call.at(1)
+    axis = int(call.number("time_axis", 0))
+    steps = r.lengths(x)[axis]
+    if isinstance(sizes, Filled):
+        every = sizes.number == steps
+    else:
+        every = isinstance(sizes, Known) and all(n == steps for n in sizes.lengths())
+    if not every:
+        raise SpecError(f"it reverses a part of the {steps} steps; expected all, for every sequence")
+    return (reversed_(r, x, axis),)
+
+
 TABLE: Mapping[str, Read] = MappingProxyType(
     {
         "Split": split,
         "Slice": slice_,
         "Gather": gather,
+        "ReverseSequence": reverse_sequence,
         "ScatterND": scatter_nd,
     }
 )

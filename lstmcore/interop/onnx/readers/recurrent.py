@@ -18,7 +18,7 @@ from lstmcore.interop.onnx.readers import cells
 from lstmcore.interop.onnx.readers.cells import Activation
 from lstmcore.interop.onnx.readers.items import Items, items
 from lstmcore.interop.onnx.readers.shape import transposed
-from lstmcore.interop.onnx.values import Array, Filled, Flow, Given, Known
+from lstmcore.interop.onnx.values import Array, Filled, Flow, Given, Known, Steps
 from lstmcore.ops import Recurrent
 from lstmcore.program import Value
 
@@ -40,6 +40,8 @@ class _Given:
     turned: tuple[bool, ...]
     each: Items
     mask: Value | None
+    zeroes: bool = True
+    """Whether a step that does not count gives zeros; it repeats the one before it otherwise."""
 
     @property
     def x(self) -> Value:
@@ -60,7 +62,7 @@ def read(r: Reader, call: Call) -> tuple[Given, ...]:
     weights = _weights(call, len(turned))
     units = int(call.number("hidden_size", weights["recurrent_kernel"].array.shape[-1]))
     _check_shapes(call, weights, len(turned), units, each.value.shape[-1])
-    given = _Given(r, call, units, turned, each, _mask(r, call, each, layout))
+    given = _Given(r, call, units, turned, each, _mask(r, call, each, layout), not isinstance(call.get(4), Steps))
     runs = [_direction(given, weights, k) for k in range(len(turned))]
     ys = _stacked(given, [run[0] for run in runs], layout)
     finals = [_states(given, list(column), layout) for column in zip(*(run[1:] for run in runs), strict=True)]
@@ -74,7 +76,8 @@ def _weights(call: Call, directions: int) -> dict[str, Known]:
         if given is None and position > 2:
             continue
         if not isinstance(given, Known) or given.array.dtype.kind != "f":
-            raise SpecError(f"its {port} is computed by the model")
+            called = f", {given.value.name!r}," if isinstance(given, Flow) else ""
+            raise SpecError(f"its {port}{called} is no weight in the file, but an input, or computed by the model")
         found[port] = given
     return found
 
@@ -102,11 +105,13 @@ def _mask(r: Reader, call: Call, each: Items, layout: int) -> Value | None:
         if time is not None and (lengths.array == time).all():
             return None
         raise SpecError("its sequence_lens are known numbers; expected an input, or none")
+    if isinstance(lengths, Steps):
+        return items(r, lengths, 0).value
     flow = r.flow(lengths)
-    if flow.kind != "int" or flow.rank != 1:
+    if (flow.kind != "int" and not flow.counts) or flow.rank != 1:
         raise SpecError(f"its sequence_lens are {flow.kind} of {flow.rank} axes; expected int of one")
     counts = items(r, flow, 0).value
-    count = r.op(ops.Reshape((1,)), r.op(ops.Cast(), counts, each.value))
+    count = r.op(ops.Reshape((1,)), counts if flow.counts else r.op(ops.Cast(), counts, each.value))
     return r.op(ops.Binary("less"), cells.positions(r, each.value), count)
 
 
@@ -130,9 +135,11 @@ def _direction(given: _Given, weights: Mapping[str, Known], k: int) -> tuple[Val
             port: r.weight(names[port], layouts.from_foreign("onnx", op, port, array), (call.kind, k))
             for port, array in own.items()
         }
-        made = r.build.op(op, x, *before, mask, name=f"{r._safe(call.name)}{_suffix(given, k)}", weights=paths)
+        made = r.ops(op, x, *before, mask, name=f"{call.name}{_suffix(given, k)}", weights=paths)
     else:
-        made = cells.over_time(r, call, given.units, own, names, chosen, x, before, mask, _suffix(given, k))
+        made = cells.over_time(
+            r, call, given.units, own, names, chosen, x, before, mask, _suffix(given, k), given.zeroes
+        )
     for state, after in zip(before, made[1:], strict=True):
         if state.name in {carry.before for carry in r.build.carries.values()}:
             r.build.update(state, after)
@@ -174,7 +181,7 @@ def _fused(given: _Given, chosen: list[Activation], own: Mapping[str, Array]) ->
         "units": given.units,
         "activation": functions[-1],
         "use_bias": "bias" in own,
-        "zero_output_for_mask": given.mask is not None,
+        "zero_output_for_mask": given.mask is not None and given.zeroes,
     }
     if call.kind == "RNN":
         return ops.SimpleRnn(**common)
@@ -190,7 +197,7 @@ def _initial(given: _Given, position: int, k: int) -> Any:
     state = given.call.get(position)
     zero = state is None or (isinstance(state, Filled) and state.number == 0)
     if zero or (isinstance(state, Known) and not state.array.any()):
-        if given.each.like.batch is None:
+        if given.each.like.batch is None or given.x.name in r.folded:
             return r.op(ops.Zeros((units,)), given.x)
         with r.build.scope(f"{r._safe(given.call.name)}{_suffix(given, k)}"):
             return r.build.carry("c" if position == 6 else "h", (given.x.shape[0], units))
@@ -217,6 +224,9 @@ def _stacked(given: _Given, ys: list[Value], layout: int) -> Flow:
     wide = [r.op(ops.Reshape((-1 if time is None else time, 1, units)), y) for y in ys]
     both = wide[0] if len(wide) == 1 else r.op(ops.Concat(2, len(wide)), *wide)
     flow = given.each.back(r, both)
+    steps = r.lengths(given.each.like)[0 if given.each.like.batch == 1 or flow.batch is None else 1]
+    if flow.batch is not None:
+        flow = Flow(flow.value, flow.batch, (r.lengths(flow)[0], steps, len(ys), units))
     return flow if layout else transposed(r, flow, [1, 2, 0, 3])
 
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
+from lstmcore.interop.onnx.lengths import Length
 from lstmcore.interop.onnx.reader import Call, Reader
 from lstmcore.interop.onnx.readers.shape import whole
-from lstmcore.interop.onnx.values import Flow, Given, Known, Length
+from lstmcore.interop.onnx.values import Flow, Given, Known
 from lstmcore.program import Value
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]

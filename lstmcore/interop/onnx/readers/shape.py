@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -10,8 +9,9 @@ import numpy as np
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
-from lstmcore.interop.onnx.reader import Call, Reader
-from lstmcore.interop.onnx.values import Filled, Flow, Given, Known, Length, Open
+from lstmcore.interop.onnx.lengths import Length, Open, plus, quotient, times
+from lstmcore.interop.onnx.reader import Call, Reader, give
+from lstmcore.interop.onnx.values import Filled, Flow, Given, Known
 from lstmcore.program import Value
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]
@@ -20,7 +20,8 @@ Read = Callable[[Reader, Call], tuple[Given, ...]]
 def whole(given: Given | None, what: str) -> list[int]:
     """Known whole numbers."""
     if not isinstance(given, Known) or not given.whole:
-        raise SpecError(f"its {what} depend on the input, or on an open length: give lengths=")
+        known = given.lengths() if isinstance(given, Known) else []
+        raise SpecError(f"its {what} depend on the input, or on an open length: {give(*known)}")
     return [int(n) for n in given.array.reshape(-1)]
 
 
@@ -66,23 +67,19 @@ def transposed(r: Reader, x: Flow, perm: Sequence[int]) -> Flow:
 def reshape(r: Reader, call: Call) -> tuple[Given, ...]:
     call.only("allowzero", "shape")
     x = call.at(0)
-    if call.number("allowzero", 0):
-        raise SpecError("allowzero=1 is not read")
     given = call.get(1)
     target: list[Length] = [int(n) for n in call.number("shape", [])]
     if given is not None:
         if not isinstance(given, Known):
             raise SpecError("its shape depends on the numbers of the input")
         target = given.lengths()
-    if isinstance(x, Known):
-        if any(isinstance(n, Open) for n in target):
-            raise SpecError("known numbers in a shape that is open; give lengths=")
-        numbers = [int(n) for n in target if not isinstance(n, Open)]
-        numbers = [x.array.shape[k] if n == 0 and k < x.rank else n for k, n in enumerate(numbers)]
-        try:
-            return (Known(x.array.reshape(numbers), x.name),)
-        except ValueError:
-            raise SpecError(f"{x.array.shape} does not fill {numbers}") from None
+    if call.number("allowzero", 0) and 0 in target:
+        raise SpecError("a shape with 0 in it, and allowzero=1: a value without numbers is not read")
+    if isinstance(x, Known) and not any(isinstance(n, Open) for n in target):
+        return (_known_reshaped(x, [int(n) for n in target if not isinstance(n, Open)]),)
+    if isinstance(x, Filled):
+        target = [x.shape[k] if n == 0 and k < x.rank else n for k, n in enumerate(target)]
+        return (Filled(x.number, tuple(_resolved(x.shape, target))),)
     flow = r.flow(x)
     have = r.lengths(flow)
     if any(n == 0 and k >= len(have) for k, n in enumerate(target)):
@@ -91,54 +88,81 @@ def reshape(r: Reader, call: Call) -> tuple[Given, ...]:
     return (shaped(r, flow, _resolved(have, target)),)
 
 
+def _known_reshaped(x: Known, target: list[int]) -> Known:
+    numbers = [x.array.shape[k] if n == 0 and k < x.rank else n for k, n in enumerate(target)]
+    try:
+        return Known(x.array.reshape(numbers), x.name)
+    except ValueError:
+        raise SpecError(f"{x.array.shape} does not fill {numbers}") from None
+
+
 def _resolved(have: Sequence[Length], target: Sequence[Length]) -> list[Length]:
-    """The target with a number for its -1, where the open lengths are on both sides."""
-    left = [n for n in have if isinstance(n, Open)]
-    for n in target:
-        if isinstance(n, Open) and n in left:
-            left.remove(n)
-    others = [n for n in target if not isinstance(n, Open) and n != -1]
-    opened = [n for n in target if isinstance(n, Open)]
-    total = math.prod(n for n in have if not isinstance(n, Open))
-    known = math.prod(others)
-    if left or len(opened) != sum(isinstance(n, Open) for n in have) or known == 0 or total % known:
+    """The target with what is left for its -1."""
+    if -1 not in target:
         return list(target)
-    return [total // known if n == -1 else n for n in target]
+    above, below = list(have), []
+    for n in target:
+        if n in above:
+            above.remove(n)
+        elif n != -1:
+            below.append(n)
+    left = quotient(times(*above), times(*below))
+    return [n if n != -1 or left is None else left for n in target]
 
 
 def shaped(r: Reader, x: Flow, target: Sequence[Length]) -> Flow:
     """ONNX's axes in another shape; -1 takes what is left."""
     have = r.lengths(x)
+    wanted = _resolved(have, target)
     if x.batch is None or r.batch is None:
-        return Flow(reshaped(r, x.value, [_or_open(n) for n in target]), None, _named(target))
-    to = _batch_place(r, have, list(target))
-    before = list(target)[:to]
-    if x.batch != to or [str(n) for n in before] != [str(n) for n in have[:to]]:
-        raise SpecError(f"it makes {have} to {list(target)}, across the batch")
-    rest = [_or_open(n) for n in (*before, *target[to + 1 :])]
-    lengths = list(target)
-    lengths[to] = r.batch
-    return Flow(reshaped(r, x.value, rest), to, _named(lengths))
+        return Flow(reshaped(r, x.value, [_or_open(n) for n in wanted]), None, tuple(wanted))
+    whole, before = have[x.batch], times(*have[: x.batch])
+    to = next((k for k, n in enumerate(wanted) if n == whole and times(*wanted[:k]) == before), None)
+    if to is not None:
+        rest = [_or_open(n) for n in (*wanted[:to], *wanted[to + 1 :])]
+        return Flow(reshaped(r, x.value, rest), to, tuple(wanted))
+    if x.value.name in r.folded:
+        return shaped(r, r.unfold(x), wanted)
+    return _folded(r, x, have, wanted)
+
+
+def _folded(r: Reader, x: Flow, have: list[Length], wanted: list[Length]) -> Flow:
+    """The first axes become one, and the batch is among them."""
+    assert r.batch is not None
+    lost = SpecError(f"it makes {have} to {wanted}, in which the batch is lost{_only_for(r, have, wanted)}")
+    inside = quotient(wanted[0], r.batch) if wanted else None
+    if inside is None or x.batch not in (0, 1) or (x.batch == 1 and inside != have[0]):
+        raise lost
+    rest = [_or_open(n) for n in wanted[1:]]
+    wide = Flow(reshaped(r, x.value, [_or_open(inside), *rest]), x.batch, _leading(r, x, inside, wanted[1:]))
+    return r.fold(wide)
+
+
+def _only_for(r: Reader, have: Sequence[Length], wanted: Sequence[Length]) -> str:
+    """What to say of a file that was exported with open axes, but computes for one length alone."""
+    own = {n for n in have if isinstance(n, Open) and n != r.batch and n.of == {n.name}}
+    pairs = [(n, m) for n in own for m in wanted if isinstance(m, int) and m > 0]
+    fixed = {n.name: m for n, m in pairs if _fits([m if k == n else k for k in have], wanted, r.batch)}
+    r.fixed = fixed
+    return f"; it is made for one length: give lengths={fixed}" if fixed else ""
+
+
+def _fits(have: Sequence[Length], wanted: Sequence[Length], batch: Length | None) -> bool:
+    """Whether a shape keeps the batch."""
+    if batch is None or batch not in have:
+        return False
+    to = _resolved(have, wanted)
+    before = times(*have[: list(have).index(batch)])
+    return any(n == batch and times(*to[:k]) == before for k, n in enumerate(to)) and times(*to) == times(*have)
+
+
+def _leading(r: Reader, x: Flow, inside: Length, rest: Sequence[Length]) -> tuple[Length, ...]:
+    assert r.batch is not None
+    return (r.batch, inside, *rest) if x.batch == 0 else (inside, r.batch, *rest)
 
 
 def _or_open(n: Length) -> int | None:
     return None if isinstance(n, Open) or n == -1 else n
-
-
-def _named(target: Sequence[Length]) -> tuple[Length, ...]:
-    return tuple(target)
-
-
-def _batch_place(r: Reader, have: Sequence[Length], target: list[Length]) -> int:
-    """Where the batch goes: to where its length stands, or to the -1 if that is what is left for it."""
-    if any(n is r.batch for n in target):
-        return next(k for k, n in enumerate(target) if n is r.batch)
-    if -1 in target:
-        left = _product([n for n in have if n is not r.batch])
-        rest = _product([n for n in target if n != -1])
-        if left == rest and left != -1:
-            return target.index(-1)
-    raise SpecError(f"it makes {list(have)} to {target}, in which the batch is lost")
 
 
 def squeeze(r: Reader, call: Call) -> tuple[Given, ...]:
@@ -147,17 +171,28 @@ def squeeze(r: Reader, call: Call) -> tuple[Given, ...]:
     if isinstance(x, Known):
         gone = None if axes is None else tuple(axes)
         return (Known(np.squeeze(x.array, gone), x.name),)
+    if isinstance(x, Filled):
+        return (_filled_squeeze(x, axes),)
     flow = r.flow(x)
     have = r.lengths(flow)
     if axes is None:
-        if any(isinstance(n, Open) and n is not r.batch for n in have):
-            raise SpecError("it squeezes whatever is 1, and a length is open; give lengths=")
+        opens = [n for n in have if isinstance(n, Open) and n != r.batch]
+        if opens:
+            raise SpecError(f"it squeezes whatever is 1, and a length is open; {give(*opens)}")
         axes = [k for k, n in enumerate(have) if n == 1]
     axes = [axis % flow.rank for axis in axes]
     if any(have[axis] != 1 for axis in axes):
-        raise SpecError(f"axes {axes} of {have} are not of length 1")
+        told = [have[axis] for axis in axes if isinstance(have[axis], Open)]
+        raise SpecError(f"axes {axes} of {have} are not of length 1{'; ' + give(*told) if told else ''}")
     kept = [k for k in range(flow.rank) if k not in axes]
     return (reduced_to(r, flow, kept, have),)
+
+
+def _filled_squeeze(x: Filled, axes: Sequence[int] | None) -> Filled:
+    gone = [k for k, n in enumerate(x.shape) if n == 1] if axes is None else [axis % x.rank for axis in axes]
+    if any(x.shape[k] != 1 for k in gone):
+        raise SpecError(f"axes {gone} of {x.shape} are not of length 1")
+    return Filled(x.number, tuple(n for k, n in enumerate(x.shape) if k not in gone))
 
 
 def reduced_to(r: Reader, flow: Flow, kept: list[int], have: list[Length]) -> Flow:
@@ -198,17 +233,12 @@ def unsqueezed(r: Reader, x: Flow, places: Sequence[int]) -> Flow:
 def flatten(r: Reader, call: Call) -> tuple[Given, ...]:
     call.only("axis")
     x = r.flow(call.at(0))
-    axis = call.number("axis", 1) % (x.rank + 1)
+    axis = int(call.number("axis", 1))
+    axis = axis + x.rank if axis < 0 else axis
+    if not 0 <= axis <= x.rank:
+        raise SpecError(f"axis {call.number('axis', 1)} of {x.rank}")
     have = r.lengths(x)
-    first, rest = have[:axis], have[axis:]
-    return (shaped(r, x, [_product(first), _product(rest)]),)
-
-
-def _product(lengths: Sequence[Length]) -> Length:
-    found = [n for n in lengths if n != 1]
-    if not any(isinstance(n, Open) for n in found):
-        return math.prod(int(n) for n in found if not isinstance(n, Open))
-    return found[0] if len(found) == 1 else -1
+    return (shaped(r, x, [times(*have[:axis]), times(*have[axis:])]),)
 
 
 def concat(r: Reader, call: Call) -> tuple[Given, ...]:
@@ -217,11 +247,33 @@ def concat(r: Reader, call: Call) -> tuple[Given, ...]:
     axis = int(call.number("axis", 0))
     if all(isinstance(entry, Known) for entry in given):
         return (Known(np.concatenate([entry.array for entry in given if isinstance(entry, Known)], axis)),)
+    numbers = {_number(entry) for entry in given}
+    if len(numbers) == 1 and None not in numbers:
+        return (_filled_concat(given, axis, numbers.pop()),)
     like = next((entry for entry in given if isinstance(entry, Flow)), None)
     flows = [r.flow(entry, like) for entry in given]
     if len({flow.batch for flow in flows}) > 1 or len({flow.rank for flow in flows}) > 1:
         raise SpecError("its inputs have the batch on different axes")
     return (joined(r, flows, axis),)
+
+
+def _number(given: Given) -> float | None:
+    """The number that is all over it, if one is."""
+    if isinstance(given, Filled):
+        return float(given.number)
+    if isinstance(given, Known) and given.array.size and given.whole:
+        first = given.array.reshape(-1)[0]
+        return float(first) if (given.array == first).all() else None
+    return None
+
+
+def _filled_concat(given: Sequence[Given], axis: int, number: float | None) -> Filled:
+    shapes = [entry.shape if isinstance(entry, Filled) else entry.array.shape for entry in given]  # type: ignore[union-attr]  # no Flow
+    found: list[Length] = list(shapes[0])
+    axis %= len(found)
+    for shape in shapes[1:]:
+        found[axis] = plus(found[axis], shape[axis])
+    return Filled(number, tuple(found))
 
 
 def joined(r: Reader, flows: Sequence[Flow], axis: int) -> Flow:
@@ -233,8 +285,9 @@ def joined(r: Reader, flows: Sequence[Flow], axis: int) -> Flow:
         raise SpecError("it joins along the batch")
     value = r.op(ops.Concat(place, len(flows)), *(flow.value for flow in flows))
     lengths = r.lengths(flows[0])
-    known = value.shape[place]
-    lengths[axis % flows[0].rank] = Open(f"{value.name}[{axis}]") if known is None else known
+    axis %= flows[0].rank
+    for flow in flows[1:]:
+        lengths[axis] = plus(lengths[axis], r.lengths(flow)[axis])
     return Flow(value, flows[0].batch, tuple(lengths))
 
 

@@ -47,10 +47,10 @@ def padding(
         return x, [left, right]
     if strides == 1:
         return x, [(reach - 1) // 2, reach - 1 - (reach - 1) // 2]
-    return _padded_to_fit(graph, x, reach, strides), [0, 0]
+    return padded_to_fit(graph, x, reach, strides), [0, 0]
 
 
-def _padded_to_fit(graph: Graph, x: str, reach: int, strides: int) -> str:
+def padded_to_fit(graph: Graph, x: str, reach: int, strides: int) -> str:
     """missing = max((⌈T / strides⌉ - 1) strides + reach - T, 0) zeros, the smaller half of them before."""
     time = graph.op("Shape", x, start=2, end=3)
     whole = graph.whole

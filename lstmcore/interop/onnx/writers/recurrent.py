@@ -3,7 +3,7 @@
 In float64 they are a Scan too: ONNX Runtime has no recurrent nodes for it (1.31: "does not support double yet").
 
 **Masks.** A masked step changes no state, so the op computes what it would on the steps that count alone, moved
-together to the front (`_Compact`). That is a right-padded sequence, as ``sequence_lens`` wants it, and for masks that
+together to the front (`Compact`). That is a right-padded sequence, as ``sequence_lens`` wants it, and for masks that
 are right-padded already nothing moves. Afterwards each step takes the output of the last one before it that counts.
 """
 
@@ -64,7 +64,7 @@ class _Node:
         op, graph = self.site.op, self.graph
         x, mask = self._original("x"), self._original("mask")
         assert x is not None
-        compact = None if mask is None else _Compact(graph, mask)
+        compact = None if mask is None else Compact(graph, mask)
         if compact is not None:
             x = compact.front(x)
         lengths = None if compact is None else compact.lengths
@@ -118,14 +118,14 @@ class _Node:
             return self.graph.axes("Squeeze", name, axis)
         return self.graph.op("Gather", name, self.graph.whole(direction), axis=axis[0])
 
-    def _kept(self, compact: _Compact, site: Site, state: str, final: str) -> str:
+    def _kept(self, compact: Compact, site: Site, state: str, final: str) -> str:
         """A sequence in which no step counts leaves the states as they were."""
         position = site.port(state)
         zero = site.node.inputs[position] in site.zeros
         before = self.graph.number(0.0) if zero else site.at(position)
         return self.graph.op("Where", compact.any_counts, final, before)
 
-    def _held(self, site: Site, compact: _Compact) -> tuple[bool, str]:
+    def _held(self, site: Site, compact: Compact) -> tuple[bool, str]:
         previous = site.inputs[site.port("previous")]
         if previous is None or site.op.zero_output_for_mask:
             return site.op.zero_output_for_mask, self.graph.number(0.0)
@@ -148,7 +148,7 @@ class _Node:
         return found
 
 
-class _Compact:
+class Compact:
     """A mask (batch, time) as ``sequence_lens`` and the way there and back.
 
     With n the number of steps up to t that count: step t moves to place n - 1 if it counts, and otherwise behind

@@ -1,0 +1,156 @@
+"""Files that others export: PyTorch's models of `torch_models`, and files that Keras 3 and tf2onnx made.
+
+Each is read and run on other lengths than it was exported with, against ONNX Runtime on the same file. `sweep.py` runs
+all models through all exporters and opsets.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ort
+import pytest
+import torch
+import torch_models
+
+from lstmcore.errors import UnsupportedFileError
+from lstmcore.interop.onnx import read
+
+EXPORTED = sorted((Path(__file__).parents[1] / "data" / "exported").glob("*.onnx"))
+# What each is refused for: there is no op for it, or it depends on a length that a user must give.
+REFUSED = {"words_argmax": "ArgMax, is not read", "words_max_pool": "give lengths={'time': N}"}
+# PyTorch itself does not export these this way.
+NOT_EXPORTED = {"lstm_proj", "lstm_packed_hidden", "gru_packed_hidden"}
+NAMES = [name for name in torch_models.MODELS if name not in NOT_EXPORTED]
+# Lengths that PyTorch has written into the file as numbers, though it calls them open.
+FIXED = {"multihead_attention", "lstm_cell_unrolled", "gru_cell_unrolled", "rnn_cell_unrolled", "own_cell_unrolled"}
+OLD = ["lstm_2_layers", "lstm_last", "gru_last", "words_last_sigmoid", "layer_norm", "directions_apart"]
+
+
+def exported(name: str, path: Path, opset: int = 17, opened: bool = True) -> torch_models.Example:
+    """The model in a file, as `torch.onnx.export` writes it by TorchScript."""
+    example = torch_models.example(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            example.module,
+            tuple(example.inputs.values()),
+            str(path),
+            dynamo=False,
+            opset_version=opset,
+            input_names=list(example.inputs),
+            output_names=list(example.outputs),
+            dynamic_axes={key: dict(value) for key, value in example.opened.items()} if opened else {},
+        )
+    return example
+
+
+def other_inputs(path: Path, given: dict[str, Any], name: str) -> dict[str, Any]:
+    """Inputs of other lengths where the file leaves them open."""
+    rng = np.random.default_rng(1)
+    sizes = {"batch": 5, "time": torch_models.T if name in FIXED else 9, "later": 3, "width": 22}
+    found = {}
+    for entry in ort.session(path).get_inputs():
+        array = given[entry.name].numpy()
+        shape = [sizes[n] if isinstance(n, str) else n for n in entry.shape]
+        made = np.resize(array, shape)
+        made = made + rng.normal(size=shape).astype(made.dtype) if made.dtype.kind == "f" else made
+        found[entry.name] = np.sort(made)[::-1].copy() if entry.name == "lengths" else made
+    return found
+
+
+def compared(path: Path, inputs: dict[str, Any], model: Any) -> None:
+    expected = ort.run(path, inputs)
+    found = model.predict(inputs if len(inputs) > 1 else next(iter(inputs.values())))
+    found = found if isinstance(found, list) else [found]
+    assert len(found) == len(expected)
+    for name, y in zip(model.output_names, found, strict=True):
+        assert y.shape == expected[name].shape
+        ort.agree(y, expected[name])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in REFUSED])
+def test_a_model_of_pytorch(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    example = exported(name, path)
+    model = read(path)
+    compared(path, {key: value.numpy() for key, value in example.inputs.items()}, model)
+    compared(path, other_inputs(path, example.inputs, name), model)
+
+
+@pytest.mark.parametrize("opset", [9, 11])
+@pytest.mark.parametrize("name", OLD)
+def test_a_model_of_pytorch_in_an_older_opset(name: str, opset: int, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    example = exported(name, path, opset)
+    compared(path, other_inputs(path, example.inputs, name), read(path))
+
+
+@pytest.mark.parametrize("name", ["lstm_2_layers", "lstm_cell_unrolled", "crnn", "gathered_last", "conv_pool_ceil"])
+def test_a_model_of_pytorch_with_all_lengths_fixed(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    example = exported(name, path, opened=False)
+    model = read(path)
+    assert set(model.batch_axes.values()) == {None}  # type: ignore[attr-defined]  # a ProgramModel
+    compared(path, {key: value.numpy() for key, value in example.inputs.items()}, model)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_read_says_what_to_do(name: str, tmp_path: Path) -> None:
+    exported(name, tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedFileError, match=REFUSED[name]):
+        read(tmp_path / "m.onnx")
+
+
+def test_what_it_says_helps(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    example = exported("words_max_pool", path)
+    model = read(path, lengths={"time": torch_models.T})
+    compared(path, {"x": example.inputs["x"].numpy()}, model)
+
+
+def test_a_file_made_for_one_length_is_read_for_it(tmp_path: Path) -> None:
+    exported("multihead_attention", tmp_path / "m.onnx")
+    assert read(tmp_path / "m.onnx").input_shape == (None, torch_models.T, torch_models.D)
+
+
+def test_sequences_without_a_batch(tmp_path: Path) -> None:
+    exported("no_batch", tmp_path / "m.onnx")
+    assert read(tmp_path / "m.onnx").batch_axes == {"x": None, "y": None}  # type: ignore[attr-defined]
+
+
+def test_rows_of_all_samples(tmp_path: Path) -> None:
+    """As language models have them: time goes into the batch, and stays there."""
+    import onnx
+
+    path = tmp_path / "m.onnx"
+    example = exported("viewed", path)
+    proto = onnx.load(path)
+    rows = next(node for node in proto.graph.node if node.op_type == "Gemm").output[0]
+    del proto.graph.output[:]
+    proto.graph.output.append(onnx.helper.make_tensor_value_info(rows, onnx.TensorProto.FLOAT, ["rows", 3]))
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(UnsupportedFileError, match=r"give lengths={'batch': N, 'time': N}"):
+        read(path)
+    model = read(path, lengths={"batch": torch_models.B, "time": torch_models.T})
+    assert model.batch_axes == {"x": None, rows: None}  # type: ignore[attr-defined]  # a ProgramModel
+    compared(path, {"x": example.inputs["x"].numpy()}, model)
+
+
+@pytest.mark.parametrize("path", EXPORTED, ids=lambda path: path.stem)
+def test_a_file_of_tensorflow(path: Path) -> None:
+    """Keras 3 and tf2onnx: GRUs, masks and what runs backwards are Loops."""
+    arrays = np.load(f"{path}__ort.npz")
+    inputs = {name[3:]: arrays[name] for name in arrays if name.startswith("in|")}
+    model = read(path)
+    compared(path, inputs, model)
+    found = dict(zip(model.output_names, [model.predict(next(iter(inputs.values())))], strict=True))
+    for name, y in found.items():
+        ort.agree(y, arrays[f"out|{name}"])
+
+
+def test_they_are_there() -> None:
+    assert len(EXPORTED) == 5
