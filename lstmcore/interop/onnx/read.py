@@ -32,6 +32,8 @@ from lstmcore.storage.description import read_description
 if TYPE_CHECKING:
     from lstmcore.models.base import BaseModel
 
+MOST_ENDS = 1024
+
 
 def read(path: PathLike, *, lengths: Mapping[str, int] | None = None, batch: str | None = None) -> BaseModel:
     """The model in an ONNX file.
@@ -144,6 +146,8 @@ def _check_vectors(loaded: Loaded, model: BaseModel, shown: Presented) -> None:
 
 def _imported(loaded: Loaded, lengths: dict[str, int], batch: str | None) -> ProgramModel:
     inputs = [entry for entry in loaded.graph.input if entry.name not in loaded.arrays]
+    if max(len(inputs), len(loaded.graph.output)) > MOST_ENDS:
+        raise UnsupportedFileError(f"{loaded.name} has more than {MOST_ENDS} inputs or outputs")
     symbols = _symbols(loaded, inputs, lengths)
     axis = _batch(loaded, symbols, batch)
     reader = Reader(loaded, _dtype(loaded, inputs), axis)

@@ -22,6 +22,12 @@ def matmul(r: Reader, call: Call) -> tuple[Given, ...]:
     call.only()
     a, b = call.at(0), call.at(1)
     if isinstance(a, Known) and isinstance(b, Known):
+        inner = a.array.shape[-1] if a.rank else 1
+        if a.rank > 1 and b.rank > 1:
+            outer = np.broadcast_shapes(a.array.shape[:-2], b.array.shape[:-2])
+            r.limit(*outer, a.array.shape[-2], b.array.shape[-1], products=inner)
+        else:
+            r.limit(max(a.array.size, b.array.size), products=1)
         return (Known(np.matmul(a.array, b.array)),)
     if isinstance(b, Known) and b.rank == 2 and isinstance(a, Flow) and a.rank >= 2 and a.axis(a.rank - 1) != 0:
         return (affine(r, a, b, None),)

@@ -98,6 +98,7 @@ def tile(r: Reader, call: Call) -> tuple[Given, ...]:
     flow = r.flow(x)
     for axis, count in enumerate(times):
         if count != 1:
+            r.parts(count)
             flow = joined(r, [flow] * count, axis)
     return (flow,)
 
