@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmcore import plugins
-from lstmcore.errors import DamagedFileError, SpecError
+from lstmcore.errors import DamagedFileError, ExportError, SpecError
 from lstmcore.interop.presented import Presented, present
 from lstmcore.ops import Kind, Recurrent, Scan, Shape
 from lstmcore.program import Program
@@ -45,6 +45,8 @@ MOST_NUMBERS = 1 << 11
 MOST_VALUES = 1 << 23
 """The most numbers, of all values of a model together, that are computed to check what a file holds."""
 MOST_STEPS = 1 << 15
+TO_PROVE = {"values": 1 << 26, "steps": 1 << 18}
+"""The same where a model is proved that is written or compared: all of it is run, some times."""
 _SIZES = ((2, 5), (3, 4))  # samples and steps of each vector, where they are open
 _TYPES: Mapping[Kind, str] = {"float": "float32", "int": "int32", "bool": "bool"}
 
@@ -79,6 +81,7 @@ def make(presented: Presented, weights: Mapping[str, Array], batch: int | None =
     vectors, baseline = [], 0.0
     for number, (samples, length) in enumerate(_SIZES):
         length = steps or enough(program, length)
+        worth(program, {name: _filled(program.values[name].shape, batch or samples, length) for name in program.inputs})
         inputs = _inputs(program, states, batch or samples, length, Stream(number))
         exact = _run(program, weights, inputs, states, reference, "float64")
         single = _run(program, weights, inputs, states, reference, "float32")
@@ -201,14 +204,23 @@ class TooMuch(Exception):  # noqa: N818  nothing is wrong with the file
     """A model whose test vectors take more work than a file is worth before it is trusted."""
 
 
-def work(program: Program, shapes: Mapping[str, Shape]) -> None:
+def worth(program: Program, shapes: Mapping[str, Shape]) -> None:
+    """ExportError where a model would take more to run on inputs of these shapes than a proof is worth."""
+    try:
+        work(program, shapes, **TO_PROVE)
+    except TooMuch as error:
+        told = f"the model is too large to be proved: on inputs of shapes {list(map(tuple, shapes.values()))}"
+        raise ExportError(f"{told} {error}; at most {TO_PROVE['values']} and {TO_PROVE['steps']} are taken") from None
+
+
+def work(program: Program, shapes: Mapping[str, Shape], values: int = MOST_VALUES, steps: int = MOST_STEPS) -> None:
     """TooMuch where inputs of these shapes would give more values than are computed in passing, or more steps."""
     found = program.infer(shapes)
-    values = sum(math.prod(n or 1 for n in tensor.shape) for tensor in found.values())
+    count = sum(math.prod(n or 1 for n in tensor.shape) for tensor in found.values())
     lengths = [found[str(node.inputs[0])].shape[1] for node in program.nodes if isinstance(node.op, (Recurrent, Scan))]
-    steps = sum(n or 1 for n in lengths)
-    if values > MOST_VALUES or steps > MOST_STEPS:
-        raise TooMuch(f"it would take {values} numbers in {steps} steps")
+    length = sum(n or 1 for n in lengths)
+    if count > values or length > steps:
+        raise TooMuch(f"it would take {count} numbers in {length} steps")
 
 
 def _check_lengths(program: Program, given: Mapping[str, Array]) -> None:
