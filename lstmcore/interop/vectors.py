@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from lstmcore import plugins
 from lstmcore.errors import DamagedFileError, ExportError, SpecError
 from lstmcore.interop.presented import Presented, present
-from lstmcore.ops import Kind, Recurrent, Scan, Shape
+from lstmcore.ops import Conv, Kind, Pool, Recurrent, Scan, Shape
 from lstmcore.program import Program
 from lstmcore.random import Stream
 from lstmcore.runtime.compare import LIMIT, MOST, limit, scale_error
@@ -77,11 +77,11 @@ def make(presented: Presented, weights: Mapping[str, Array], batch: int | None =
     ``batch`` and ``steps`` are the lengths that the file fixes where the program has them open.
     """
     program, states = presented.program, list(presented.carries)
+    affordable(program, batch, steps)
     reference = plugins.get(plugins.reference())
     vectors, baseline = [], 0.0
     for number, (samples, length) in enumerate(_SIZES):
         length = steps or enough(program, length)
-        worth(program, {name: _filled(program.values[name].shape, batch or samples, length) for name in program.inputs})
         inputs = _inputs(program, states, batch or samples, length, Stream(number))
         exact = _run(program, weights, inputs, states, reference, "float64")
         single = _run(program, weights, inputs, states, reference, "float32")
@@ -204,6 +204,13 @@ class TooMuch(Exception):  # noqa: N818  nothing is wrong with the file
     """A model whose test vectors take more work than a file is worth before it is trusted."""
 
 
+def affordable(program: Program, batch: int | None = None, steps: int | None = None) -> None:
+    """ExportError where `make` would take too much, told before anything is made of the model."""
+    for samples, length in _SIZES:
+        length = steps or enough(program, length)
+        worth(program, {name: _filled(program.values[name].shape, batch or samples, length) for name in program.inputs})
+
+
 def worth(program: Program, shapes: Mapping[str, Shape]) -> None:
     """ExportError where a model would take more to run on inputs of these shapes than a proof is worth."""
     try:
@@ -217,10 +224,18 @@ def work(program: Program, shapes: Mapping[str, Shape], values: int = MOST_VALUE
     """TooMuch where inputs of these shapes would give more values than are computed in passing, or more steps."""
     found = program.infer(shapes)
     count = sum(math.prod(n or 1 for n in tensor.shape) for tensor in found.values())
+    count += sum(_padding(node.op, found[str(node.inputs[0])].shape) for node in program.nodes if node.inputs)
     lengths = [found[str(node.inputs[0])].shape[1] for node in program.nodes if isinstance(node.op, (Recurrent, Scan))]
     length = sum(n or 1 for n in lengths)
     if count > values or length > steps:
         raise TooMuch(f"it would take {count} numbers in {length} steps")
+
+
+def _padding(op: Any, shape: Shape) -> int:
+    """How many zeros may lie around an input that windows are laid over."""
+    if not isinstance(op, (Conv, Pool)) or op.padding == "valid":
+        return 0
+    return (op.size - 1) * getattr(op, "dilation", 1) * (shape[0] or 1) * (shape[2] or 1)
 
 
 def _check_lengths(program: Program, given: Mapping[str, Array]) -> None:

@@ -47,6 +47,7 @@ def write(model: BaseModel, path: PathLike, *, streaming: bool = False, batch_si
     """
     streams = checked("write", "streaming", FLAG, streaming)
     program, states = to_write(model, streams, batch_size)
+    vectors.affordable(program)
     names = output_names(model, program)
     axes = batch_axes(model, names, streams)
     written = write_program(program, model.every_path(), model.dtype, model.name, names, states, axes=axes)
