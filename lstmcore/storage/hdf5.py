@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lstmcore.errors import DamagedFileError, FileError, UnsafeFileError
 from lstmcore.storage.container import show
-from lstmcore.storage.hdf5_attributes import text_lengths
+from lstmcore.storage.hdf5_attributes import Text, read_texts, texts_of
 from lstmcore.storage.opening import Window
 
 Array = NDArray[Any]
@@ -72,7 +72,7 @@ class Hdf5File:
         self.name = name
         self.datasets: dict[str, Dataset] = {}
         self.groups: dict[str, str] = {}
-        self._lengths: dict[str, dict[str, int]] = {}
+        self._texts: dict[str, dict[str, list[Text]]] = {}
         h5py = _library(name)
         self._window = file
         file.most = MAX_PIECE
@@ -187,25 +187,35 @@ class Hdf5File:
                 self._refuse(f"its {show(key)} is no text, or no list of them")
             if not count:
                 return []
-            size = max(handle.get_storage_size(), self._told_length(path, key))
+            varying = kind is not None and kind.length is None
+            told = self._varying(path, key) if varying else []
+            size = sum(length for length, _, _ in told) if varying else handle.get_storage_size()
             if size > limit:
                 self._refuse(f"its {show(key)} has {size} bytes; at most {limit} are read")
+            if varying:
+                return self._read_texts(path, key, told)
             values = np.atleast_1d(np.asarray(attributes[key], dtype=object)).ravel().tolist()
         raw = [value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value) for value in values]
         if sum(map(len, raw)) > limit:
             self._refuse(f"its {show(key)} has more than {limit} bytes")
         return raw
 
-    def _told_length(self, path: str, key: str) -> int:
-        """How many bytes a text, or a list of them, says it has."""
-        if path not in self._lengths:
+    def _varying(self, path: str, key: str) -> list[Text]:
+        """Where a text, or a list of them, says that it is, and how long."""
+        if path not in self._texts:
             try:
-                self._lengths[path] = text_lengths(self._piece, _address(self._file[self.groups[path]]))
+                self._texts[path] = texts_of(self._piece, _address(self._file[self.groups[path]]))
             except (ValueError, struct.error, IndexError) as error:
                 raise UnsafeFileError(f"{self.name}: the texts beside {show(path)} cannot be read: {error}.") from None
-        if key not in self._lengths[path]:
+        if key not in self._texts[path]:
             self._refuse(f"its {show(key)} is not where it should be")
-        return self._lengths[path][key]
+        return self._texts[path][key]
+
+    def _read_texts(self, path: str, key: str, told: list[Text]) -> list[bytes]:
+        try:
+            return read_texts(self._piece, told)
+        except (ValueError, struct.error) as error:
+            raise DamagedFileError(f"{self.name}: its {show(key)} cannot be read: {error}.") from None
 
     def _piece(self, position: int, size: int) -> bytes:
         if not 0 < size <= MAX_PIECE:
