@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmcore import plugins
-from lstmcore.errors import DamagedFileError, SpecError
+from lstmcore.errors import DamagedFileError, ExportError, SpecError
 from lstmcore.interop.presented import Presented, present
-from lstmcore.ops import Kind, Recurrent, Scan, Shape
+from lstmcore.ops import Conv, Kind, Pool, Recurrent, Scan, Shape
 from lstmcore.program import Program
 from lstmcore.random import Stream
 from lstmcore.runtime.compare import LIMIT, MOST, limit, scale_error
@@ -45,6 +45,8 @@ MOST_NUMBERS = 1 << 11
 MOST_VALUES = 1 << 23
 """The most numbers, of all values of a model together, that are computed to check what a file holds."""
 MOST_STEPS = 1 << 15
+TO_PROVE = {"values": 1 << 26, "steps": 1 << 18}
+"""The same where a model is proved that is written or compared: all of it is run, some times."""
 _SIZES = ((2, 5), (3, 4))  # samples and steps of each vector, where they are open
 _SIZES_OF_LARGE = ((1, 2), (1, 1))  # a step goes through all of a matrix, and several samples through a copy of it
 _LARGE = 1 << 25  # bytes of weights
@@ -77,6 +79,7 @@ def make(presented: Presented, weights: Mapping[str, Array], batch: int | None =
     ``batch`` and ``steps`` are the lengths that the file fixes where the program has them open.
     """
     program, states = presented.program, list(presented.carries)
+    affordable(program, batch, steps)
     reference = plugins.get(plugins.reference())
     vectors, baseline = [], 0.0
     large = sum(array.nbytes for array in weights.values()) > _LARGE
@@ -209,14 +212,38 @@ class TooMuch(Exception):  # noqa: N818  nothing is wrong with the file
     """A model whose test vectors take more work than a file is worth before it is trusted."""
 
 
-def work(program: Program, shapes: Mapping[str, Shape]) -> None:
+def affordable(program: Program, batch: int | None = None, steps: int | None = None) -> None:
+    """ExportError where `make` would take too much, told before anything is made of the model."""
+    for samples, length in _SIZES:
+        length = steps or enough(program, length)
+        worth(program, {name: _filled(program.values[name].shape, batch or samples, length) for name in program.inputs})
+
+
+def worth(program: Program, shapes: Mapping[str, Shape]) -> None:
+    """ExportError where a model would take more to run on inputs of these shapes than a proof is worth."""
+    try:
+        work(program, shapes, **TO_PROVE)
+    except TooMuch as error:
+        told = f"the model is too large to be proved: on inputs of shapes {list(map(tuple, shapes.values()))}"
+        raise ExportError(f"{told} {error}; at most {TO_PROVE['values']} and {TO_PROVE['steps']} are taken") from None
+
+
+def work(program: Program, shapes: Mapping[str, Shape], values: int = MOST_VALUES, steps: int = MOST_STEPS) -> None:
     """TooMuch where inputs of these shapes would give more values than are computed in passing, or more steps."""
     found = program.infer(shapes)
-    values = sum(math.prod(n or 1 for n in tensor.shape) for tensor in found.values())
+    count = sum(math.prod(n or 1 for n in tensor.shape) for tensor in found.values())
+    count += sum(_padding(node.op, found[str(node.inputs[0])].shape) for node in program.nodes if node.inputs)
     lengths = [found[str(node.inputs[0])].shape[1] for node in program.nodes if isinstance(node.op, (Recurrent, Scan))]
-    steps = sum(n or 1 for n in lengths)
-    if values > MOST_VALUES or steps > MOST_STEPS:
-        raise TooMuch(f"it would take {values} numbers in {steps} steps")
+    length = sum(n or 1 for n in lengths)
+    if count > values or length > steps:
+        raise TooMuch(f"it would take {count} numbers in {length} steps")
+
+
+def _padding(op: Any, shape: Shape) -> int:
+    """How many zeros may lie around an input that windows are laid over."""
+    if not isinstance(op, (Conv, Pool)) or op.padding == "valid":
+        return 0
+    return (op.size - 1) * getattr(op, "dilation", 1) * (shape[0] or 1) * (shape[2] or 1)
 
 
 def _check_lengths(program: Program, given: Mapping[str, Array]) -> None:

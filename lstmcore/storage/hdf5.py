@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from lstmcore.errors import DamagedFileError, FileError, MissingLibraryError, UnsafeFileError
 from lstmcore.storage.container import show
-from lstmcore.storage.hdf5_attributes import text_lengths
+from lstmcore.storage.hdf5_attributes import Text, read_texts, texts_of
 from lstmcore.storage.opening import Window
 
 Array = NDArray[Any]
 
-MAX_OBJECTS = 65536
+MAX_OBJECTS = 8192
 MAX_DEPTH = 32
 MAX_TEXTS = 1 << 20
 MAX_CHUNKS = 65536
@@ -41,12 +41,16 @@ _LIBRARY = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowErro
 
 @dataclass(frozen=True)
 class Dataset:
-    """An array in the file: its place there, shape and dtype; ``dtype`` is None where it is none that a weight has."""
+    """An array in the file: its place there, shape and dtype; ``dtype`` is None where it is none that a weight has.
+
+    ``handle`` is what it is read by, here what the library calls its place; ``stored`` is its dtype in the file.
+    """
 
     path: str
     shape: tuple[int, ...]
     dtype: str | None
     handle: Any
+    stored: str = ""
 
 
 class Hdf5File:
@@ -54,7 +58,7 @@ class Hdf5File:
 
     Attributes:
         datasets: by path, such as ``"lstm_1/lstm_1/kernel:0"``, in the file's order.
-        groups: the paths of the groups; "" is the root.
+        groups: by path, what the library calls them; "" is the root. None is held open: each takes 15 KB.
     """
 
     def __init__(self, file: Window, name: str) -> None:
@@ -67,8 +71,8 @@ class Hdf5File:
         """
         self.name = name
         self.datasets: dict[str, Dataset] = {}
-        self.groups: dict[str, Any] = {}
-        self._lengths: dict[str, dict[str, int]] = {}
+        self.groups: dict[str, str] = {}
+        self._texts: dict[str, dict[str, list[Text]]] = {}
         h5py = _library(name)
         self._window = file
         file.most = MAX_PIECE
@@ -94,46 +98,48 @@ class Hdf5File:
 
     def _walk(self) -> None:
         seen: set[int] = set()
-        waiting = [("", self._file, 0)]
+        waiting = [("", "/", 0)]
         while waiting:
-            path, group, depth = waiting.pop()
+            path, place, depth = waiting.pop()
+            group = self._file[place]
             address = _address(group)
             if address in seen:
                 self._refuse(f"the group {show(path)} is in it twice, or within itself")
             seen.add(address)
-            self.groups[path] = group
+            self.groups[path] = place
             if depth > MAX_DEPTH or len(group) > MAX_OBJECTS:
                 self._refuse(f"more than {MAX_DEPTH} groups lie within each other, or {MAX_OBJECTS} things in one")
-            inner = [self._enter(path, group, key) for key in group]
-            waiting += [(at, item, depth + 1) for at, item in reversed(inner) if item is not None]
+            inner = [self._enter(path, place, group, key) for key in group]
+            waiting += [(at, found, depth + 1) for at, found in reversed(inner) if found]
             if len(self.groups) + len(self.datasets) > MAX_OBJECTS:
                 self._refuse(f"it has more than {MAX_OBJECTS} groups and arrays")
 
-    def _enter(self, path: str, group: Any, key: str) -> tuple[str, Any]:
-        """The path of what a group has under a key, and itself where it is a group. Notes a dataset."""
+    def _enter(self, path: str, place: str, group: Any, key: str) -> tuple[str, str]:
+        """The path of what a group has under a key, and its place where it is a group. Notes a dataset."""
         h5py = _library(self.name)
         inner = f"{path}/{key}" if path else key
         if not isinstance(group.get(key, getlink=True), h5py.HardLink):
             self._refuse(f"{show(inner)} is a link to something else; such links are not followed")
-        kind = group.get(key, getclass=True)
+        found, at = group[key], f"{place.rstrip('/')}/{key}"
         # Windows' separators stand in some names
         clean = inner.replace("\\", "/")
         if clean in self.datasets or clean in self.groups:
             self._refuse(f"{show(clean)} is in it twice")
-        if issubclass(kind, h5py.Group):
-            return clean, group[key]
-        if not issubclass(kind, h5py.Dataset):
+        if isinstance(found, h5py.Group):
+            return clean, at
+        if not isinstance(found, h5py.Dataset):
             self._refuse(f"{show(inner)} is neither a group nor an array")
-        self.datasets[clean] = self._dataset(clean, group[key])
-        return clean, None
+        self.datasets[clean] = self._dataset(clean, at, found)
+        if len(self.groups) + len(self.datasets) > MAX_OBJECTS:
+            self._refuse(f"it has more than {MAX_OBJECTS} groups and arrays")
+        return clean, ""
 
-    def _dataset(self, path: str, handle: Any) -> Dataset:
-        shape = handle.shape
+    def _dataset(self, path: str, place: str, found: Any) -> Dataset:
+        shape, dtype = found.shape, found.dtype
         if shape is None or len(shape) > 32:
-            return Dataset(path, (), None, handle)
-        dtype = handle.dtype
+            return Dataset(path, (), None, place, str(dtype))
         plain = dtype.kind == "f" and dtype.name in DTYPES
-        return Dataset(path, tuple(map(int, shape)), dtype.name if plain else None, handle)
+        return Dataset(path, tuple(map(int, shape)), dtype.name if plain else None, place, str(dtype))
 
     def text(self, path: str, key: str, limit: int) -> bytes | None:
         """A text beside a group, in bytes; None where there is none. UnsafeFileError where it is another thing."""
@@ -161,12 +167,12 @@ class Hdf5File:
 
     def _has(self, path: str, key: str) -> bool:
         with self._complaints():
-            return key in self.groups[path].attrs
+            return key in self._file[self.groups[path]].attrs
 
     def _attribute(self, path: str, key: str, limit: int) -> list[bytes] | None:
         h5py = _library(self.name)
         with self._complaints():
-            attributes = self.groups[path].attrs
+            attributes = self._file[self.groups[path]].attrs
             if key not in attributes:
                 return None
             handle = attributes.get_id(key)
@@ -181,25 +187,35 @@ class Hdf5File:
                 self._refuse(f"its {show(key)} is no text, or no list of them")
             if not count:
                 return []
-            size = max(handle.get_storage_size(), self._told_length(path, key))
+            varying = kind is not None and kind.length is None
+            told = self._varying(path, key) if varying else []
+            size = sum(length for length, _, _ in told) if varying else handle.get_storage_size()
             if size > limit:
                 self._refuse(f"its {show(key)} has {size} bytes; at most {limit} are read")
+            if varying:
+                return self._read_texts(path, key, told)
             values = np.atleast_1d(np.asarray(attributes[key], dtype=object)).ravel().tolist()
         raw = [value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value) for value in values]
         if sum(map(len, raw)) > limit:
             self._refuse(f"its {show(key)} has more than {limit} bytes")
         return raw
 
-    def _told_length(self, path: str, key: str) -> int:
-        """How many bytes a text, or a list of them, says it has."""
-        if path not in self._lengths:
+    def _varying(self, path: str, key: str) -> list[Text]:
+        """Where a text, or a list of them, says that it is, and how long."""
+        if path not in self._texts:
             try:
-                self._lengths[path] = text_lengths(self._piece, _address(self.groups[path]))
+                self._texts[path] = texts_of(self._piece, _address(self._file[self.groups[path]]))
             except (ValueError, struct.error, IndexError) as error:
                 raise UnsafeFileError(f"{self.name}: the texts beside {show(path)} cannot be read: {error}.") from None
-        if key not in self._lengths[path]:
+        if key not in self._texts[path]:
             self._refuse(f"its {show(key)} is not where it should be")
-        return self._lengths[path][key]
+        return self._texts[path][key]
+
+    def _read_texts(self, path: str, key: str, told: list[Text]) -> list[bytes]:
+        try:
+            return read_texts(self._piece, told)
+        except (ValueError, struct.error) as error:
+            raise DamagedFileError(f"{self.name}: its {show(key)} cannot be read: {error}.") from None
 
     def _piece(self, position: int, size: int) -> bytes:
         if not 0 < size <= MAX_PIECE:
@@ -224,14 +240,14 @@ class Hdf5File:
 
     def _read(self, dataset: Dataset, watch: Callable[[Array], None]) -> Array:
         h5py = _library(self.name)
-        handle = dataset.handle
+        handle = self._file[dataset.handle]
         plan = handle.id.get_create_plist()
         layout = plan.get_layout()
         array = np.empty(dataset.shape, handle.dtype)
         if plan.get_external_count() or layout == h5py.h5d.VIRTUAL:
             self._refuse(f"the numbers of {show(dataset.path)} lie in another file")
         if layout == h5py.h5d.CHUNKED:
-            self._read_chunks(dataset, array, [plan.get_filter(k) for k in range(plan.get_nfilters())])
+            self._read_chunks(dataset, handle, array, [plan.get_filter(k) for k in range(plan.get_nfilters())])
             watch(array)
         elif handle.id.get_storage_size() != array.nbytes:
             self._refuse(f"{show(dataset.path)} says it has {array.nbytes} bytes, and that much is not in the file")
@@ -257,9 +273,9 @@ class Hdf5File:
                 view = view[count:]
             watch(piece)
 
-    def _read_chunks(self, dataset: Dataset, array: Array, filters: list[Any]) -> None:
+    def _read_chunks(self, dataset: Dataset, handle: Any, array: Array, filters: list[Any]) -> None:
         codes = [entry[0] for entry in filters]
-        chunk = dataset.handle.chunks
+        chunk = handle.chunks
         if codes not in ([], [_DEFLATE], [_SHUFFLE], [_SHUFFLE, _DEFLATE]):
             self._refuse(f"{show(dataset.path)} is packed by something else than gzip and shuffle")
         counts = [-(-length // step) for length, step in zip(array.shape, chunk, strict=True)]
@@ -268,10 +284,10 @@ class Hdf5File:
             self._refuse(f"{show(dataset.path)} of shape {array.shape} is cut into chunks of {chunk}")
         for place in np.ndindex(*counts):
             start = tuple(k * step for k, step in zip(place, chunk, strict=True))
-            info = dataset.handle.id.get_chunk_info_by_coord(start)
+            info = handle.id.get_chunk_info_by_coord(start)
             if info.byte_offset is None or info.size > size + size // 256 + 64:
                 self._refuse(f"a part of {show(dataset.path)} is not in the file")
-            skipped, raw = dataset.handle.id.read_direct_chunk(start)
+            skipped, raw = handle.id.read_direct_chunk(start)
             applied = [code for k, code in enumerate(codes) if not skipped >> k & 1]
             piece = np.frombuffer(self._unpack(raw, applied, size, array.dtype.itemsize), array.dtype).reshape(chunk)
             where = tuple(slice(a, min(a + step, n)) for a, step, n in zip(start, chunk, array.shape, strict=True))

@@ -12,7 +12,7 @@ from typing import Any
 
 import samples
 
-SCRIPT = Path(__file__).parents[1] / "interop" / "reading.py"
+SCRIPT = Path(__file__).with_name("reading.py")
 SECONDS, MEBIBYTES = 1.0, 64.0
 
 
@@ -32,14 +32,14 @@ class Reader:
 
 
 @contextmanager
-def reading(folder: Path, formats: Sequence[str] = tuple(samples.FORMATS)) -> Iterator[Reader]:
+def reading(folder: Path, formats: Sequence[str] = tuple(samples.ALL)) -> Iterator[Reader]:
     """A reader that has read a sound file of each of these formats."""
     warm, empty = folder / "warm", folder / "empty"
     empty.mkdir()
     warm.mkdir()
     jobs = [samples.FORMATS["keras"](_made(warm / "first"))]
-    jobs += [samples.FORMATS[name](_made(warm / name)) for name in formats]
-    command = [sys.executable, "-W", "ignore", str(SCRIPT), jobs[0]["path"], *map(json.dumps, jobs[1:])]
+    jobs += [samples.ALL[name](_made(warm / name)) for name in formats]
+    command = [sys.executable, "-W", "ignore", str(SCRIPT), *map(json.dumps, jobs)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": None}
     process = subprocess.Popen(command, text=True, cwd=empty, **pipes)
     try:

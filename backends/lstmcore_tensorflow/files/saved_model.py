@@ -247,8 +247,7 @@ def _check_others(path: PathLike, about: Mapping[str, Any], name: str) -> None:
     """Compares the files that are not read here; those that are, are compared as they are read."""
     files = sizes(os.fspath(path), name)
     read = (MODEL, INDEX, NUMBERS)
-    if set(files) - {ABOUT} != set(about["files"]) or not set(read) <= set(files):
-        odd = sorted({*about["files"], *read} ^ (set(files) - {ABOUT}))
+    if odd := sorted((set(about["files"]) ^ (set(files) - {ABOUT})) | (set(read) - set(files))):
         raise DamagedFileError(f"{name}: its files are not those that were written ({show(odd[0])}); use another copy.")
     others = {inner: size for inner, size in files.items() if inner not in (ABOUT, *read)}
     if sum(others.values()) > graphs.MOST_BYTES:

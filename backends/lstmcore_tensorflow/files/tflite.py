@@ -1,11 +1,13 @@
 """Models to TFLite files, by TensorFlow's own converter, which runs here without a network.
 
-Metadata of the file hold, under ``lstmcore.model``, the model's JSON, and under ``lstmcore.about`` the names in order
-and two test vectors (`lstmcore.interop.vectors`).
+Metadata of the file hold, under ``lstmcore.model``, the model's JSON, and under ``lstmcore.about`` the names in order,
+two test vectors (`lstmcore.interop.vectors`), and the SHA-256 of the file with 64 zeros in its place: TFLite itself
+ends the process on some altered files, and is given none.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import warnings
@@ -33,6 +35,7 @@ from lstmcore_tensorflow.listing.tflite import ABOUT, FORMAT, MODEL, VERSION, sa
 if TYPE_CHECKING:
     from lstmcore.models.base import BaseModel
 
+DIGEST, _NO_DIGEST = "digest", "0" * 64
 SIGNATURE = "serving_default"
 MOST_BYTES = (1 << 31) - 1  # offsets in a flatbuffer have 31 bits
 
@@ -75,9 +78,11 @@ def write(
         "streaming": streams,
         **shown.names,
         "vectors": json.loads(vectors.make(shown, model.every_path(), batch, count)),
+        DIGEST: _NO_DIGEST,
     }
     data = _converted(model, shown, batch, count, selected)
     data = _with_metadata(data, {MODEL: unbuilt_description(model), ABOUT: json.dumps(about)})
+    data = data.replace(_entry(_NO_DIGEST), _entry(hashlib.sha256(data).hexdigest()))
     if len(data) > MOST_BYTES:
         raise ExportError(
             f"model {model.name!r} takes {len(data)} bytes in TFLite; one file holds at most {MOST_BYTES}"
@@ -196,4 +201,13 @@ def _about(data: bytes, name: str) -> dict[str, Any]:
         raise DamagedFileError(f"{name} is damaged: {type(error).__name__}: {error}") from None
     if raw is None:
         raise ForeignFileError(f"{name} carries no test vectors: lstmcore did not write it")
-    return said(raw, name)
+    about = said(raw, name)
+    told = str(about.get(DIGEST))
+    without = data.replace(_entry(told), _entry(_NO_DIGEST))
+    if data.count(_entry(told)) != 1 or hashlib.sha256(without).hexdigest() != told:
+        raise DamagedFileError(f"{name} is not what was written: its digest is another one. Use another copy.")
+    return about
+
+
+def _entry(digest: str) -> bytes:
+    return f'"{DIGEST}": "{digest}"'.encode()

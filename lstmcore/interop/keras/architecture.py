@@ -215,7 +215,10 @@ class Translator:
                 made[key], more = self._entry(made[key])
                 count += more
         if isinstance(made.get("cells"), list):
-            made["cells"] = [self._entry(cell)[0] for cell in made["cells"]]
+            self._counted(len(made["cells"]))
+            cells = [self._entry(cell) for cell in made["cells"]]
+            made["cells"] = [cell for cell, _ in cells]
+            count += sum(more for _, more in cells)
         for key in _ACTIVATIONS:
             if key in made:
                 made[key] = self._activation(made[key])

@@ -74,7 +74,7 @@ def _found(file: Hdf5File, key: str) -> str | None:
 
 def _arrays(file: Hdf5File) -> tuple[Listed, ...]:
     return tuple(
-        Listed(path, found.shape, found.dtype or str(found.handle.dtype)) for path, found in file.datasets.items()
+        Listed(path, found.shape, found.dtype or found.stored) for path, found in file.datasets.items()
     )
 
 

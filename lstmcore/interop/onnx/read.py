@@ -34,6 +34,8 @@ from lstmcore.storage.description import read_description
 if TYPE_CHECKING:
     from lstmcore.models.base import BaseModel
 
+MOST_ENDS = 1024
+
 
 def read(path: PathLike, *, lengths: Mapping[str, int] | None = None, batch: str | None = None) -> BaseModel:
     """The model in an ONNX file.
@@ -151,6 +153,8 @@ def _imported(loaded: Loaded, lengths: dict[str, int], batch: str | None) -> Pro
     Some exporters call lengths open for which the file then has a number: it is read for that number.
     """
     inputs = [entry for entry in loaded.graph.input if entry.name not in loaded.arrays]
+    if max(len(inputs), len(loaded.graph.output)) > MOST_ENDS:
+        raise UnsupportedFileError(f"{loaded.name} has more than {MOST_ENDS} inputs or outputs")
     symbols = _symbols(loaded, inputs, lengths)
     if batch is None:
         symbols = _one_batch(symbols)

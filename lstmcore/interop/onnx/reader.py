@@ -7,6 +7,7 @@ program's first axis is the call, and all of ONNX's axes follow (`Flow`).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,11 @@ from lstmcore.storage.container import is_name
 KINDS: Mapping[str, Kind] = {"f": "float", "i": "int", "u": "int", "b": "bool"}
 # What comes of an attribute of another type, a number out of range, numbers of shapes that do not fit.
 _MISFITS = (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError, ZeroDivisionError)
-MOST_CONSTANT = 1 << 24  # numbers that nodes may compute before the model runs
+# What all nodes together may compute before the model runs: numbers, beside so many for each that the file holds, and
+# products of numbers; and into how many parts they may cut the model's values.
+MOST_CONSTANT, FOR_EACH = 1 << 20, 4
+MOST_PRODUCTS = 1 << 28
+MOST_PARTS = 1 << 14
 
 
 def give(*lengths: Length) -> str:
@@ -96,6 +101,8 @@ class Reader:
         """Lengths that the file leaves open, and for which alone it computes, as far as is known."""
         self.done = 0
         """How many nodes have been read."""
+        self._numbers = MOST_CONSTANT + FOR_EACH * sum(held.size for held in loaded.arrays.values())
+        self._products, self._parts = MOST_PRODUCTS, MOST_PARTS
 
     # The graph.
 
@@ -214,16 +221,16 @@ class Reader:
 
     def weight(self, name: str, array: Array, key: Any = None) -> str:
         """The path of a weight: the name that it has in ONNX, or one like it. The same ``key`` gives the same path."""
-        numbers = contiguous(np.asarray(array, self.dtype))
-        unique = (name, key, numbers.shape) if name else object()
+        unique = (name, key, array.shape) if name else object()
         if unique not in self._paths:
+            self.limit(array.size)
             path = base = self._safe(name or f"{self._name}/constant")
             k = 0
             while path in self.weights:
                 k += 1
                 path = f"{base}_{k}"
             self._paths[unique] = path
-            self.weights[path] = numbers
+            self.weights[path] = contiguous(np.asarray(array, self.dtype))
         return self._paths[unique]
 
     def _safe(self, name: str) -> str:
@@ -332,7 +339,21 @@ class Reader:
                 found.append(told if isinstance(told, Open) else opened(f"{flow.value.name}[{k}]", ()))
         return found
 
-    def limit(self, *shape: int) -> None:
-        """SpecError where known numbers would be too many."""
-        if int(np.prod(np.array(shape, dtype=object))) > MOST_CONSTANT:
-            raise SpecError(f"it would make {shape} numbers before the model runs; at most {MOST_CONSTANT} are made")
+    def held(self, count: int) -> None:
+        """Notes that a node holds so many numbers itself."""
+        self._numbers += FOR_EACH * count
+
+    def limit(self, *shape: int, products: int = 0) -> None:
+        """Spends so many known numbers, and products of them; SpecError where these are more than the file is worth."""
+        count = math.prod(shape)
+        self._numbers -= count
+        self._products -= count * products
+        if self._numbers < 0 or self._products < 0:
+            told = f"it would make {shape} numbers before the model runs"
+            raise SpecError(f"{told}; with those before it, that is more than is made of a file of this size")
+
+    def parts(self, count: int) -> None:
+        """Spends parts that a value is cut into, or put together of; SpecError where they are too many."""
+        self._parts -= count
+        if self._parts < 0:
+            raise SpecError(f"it would cut its input into {count} parts; at most {MOST_PARTS} are made of all values")

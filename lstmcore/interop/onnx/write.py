@@ -60,6 +60,7 @@ def write(
     """
     streams = checked("write", "streaming", FLAG, streaming)
     program, states = to_write(model, streams, batch_size)
+    vectors.affordable(program)
     names = output_names(model, program)
     axes = batch_axes(model, names, streams)
     data = os.path.basename(os.fspath(path)) + ".data"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
+from lstmcore.interop import vectors
 from lstmcore.interop.proof.subject import Subject
 from lstmcore.program import Node, Program
 from lstmcore.random import Stream
@@ -47,6 +48,7 @@ def cases(subject: Subject, shapes: Mapping[str, Sequence[int | None]], limits: 
         steps = _enough(subject.program, shapes, wanted)
         stream = Stream(number)
         filled = {name: _filled(shape, samples, steps) for name, shape in shapes.items()}
+        vectors.worth(subject.program, {name: filled[name] for name in subject.program.inputs})
         found.append(Case({name: _draw(subject, name, filled[name], limits, stream) for name in subject.entering}))
     return found
 

@@ -359,15 +359,15 @@ def _stripped(state: State) -> State:
         raise UnsupportedFileError(f"{state.name} has no tensors.")
     if len(tensors) > MAX_TENSORS:
         raise UnsafeFileError(f"{state.name} has {len(tensors)} tensors; at most {MAX_TENSORS} are read.")
+    for name in tensors:
+        if not is_text(name) or not name.isprintable() or len(name) > 512:
+            raise UnsafeFileError(f"{state.name}: a tensor is called {show(name)}; expected at most 512 letters.")
     while wrap := next((p for p in _PREFIXES if all(n.startswith(p) for n in tensors)), ""):
         tensors = {name.removeprefix(wrap): tensor for name, tensor in tensors.items()}
         prefix += wrap
     # a wrapper around a part alone: encoder._orig_mod.lstm.weight_ih_l0
     plain = {name.replace("._orig_mod.", "."): tensor for name, tensor in tensors.items()}
     tensors = plain if len(plain) == len(tensors) else tensors
-    for name in tensors:
-        if not is_text(name) or not name.isprintable() or len(name) > 512:
-            raise UnsafeFileError(f"{state.name}: a tensor is called {show(name)}; expected at most 512 letters.")
     return State(**{**vars(state), "tensors": tensors, "prefix": prefix})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,13 @@ def test_what_cannot_be_converted_is_refused(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def sealed(data: bytes) -> bytes:
+    """An altered file with the digest that it would have."""
+    found = re.search(rb'"digest": "([0-9a-f]{64})"', data)
+    assert found
+    return data.replace(found[1], hashlib.sha256(data.replace(found[1], b"0" * 64)).hexdigest().encode())
+
+
 def test_altered_and_foreign_files_are_told(tmp_path: Path) -> None:
     import tensorflow as tf
 
@@ -110,7 +119,11 @@ def test_altered_and_foreign_files_are_told(tmp_path: Path) -> None:
     kernel = model.weights["lstm/recurrent_kernel"]
     rows = [row.tobytes() for row in kernel.T]  # the converter turns it
     assert rows[0] in whole
-    path.write_bytes(whole.replace(rows[0], (2 * kernel.T[0]).tobytes()))
+    altered = whole.replace(rows[0], (2 * kernel.T[0]).tobytes())
+    path.write_bytes(altered)
+    with pytest.raises(DamagedFileError, match="not what was written"):  # before TFLite sees it
+        tflite.verify(path)
+    path.write_bytes(sealed(altered))
     assert not tflite.verify(path).ok
     path.write_bytes(b"no model at all")
     with pytest.raises(FileError):

@@ -21,6 +21,8 @@ from lstmcore.interop.onnx.readers.elements import hard_name
 from lstmcore.interop.onnx.values import Array
 from lstmcore.program import Builder, Program, Value
 
+MOST_POSITIONS = 1 << 12  # that are held as numbers; of more they are counted as the model runs
+
 
 @dataclass(frozen=True)
 class Activation:
@@ -109,7 +111,7 @@ def activation(name: str, alphas: list[float], betas: list[float]) -> Activation
 def positions(r: Reader, x: Value) -> Value:
     """0, 1, 2, ... for the steps of x (batch, time, features): (time,), or (batch, time) where time is open."""
     time = x.shape[1]
-    if time is not None:
+    if time is not None and time <= MOST_POSITIONS:
         return r.op(ops.Constant(tuple(float(t) for t in range(time)), (time,)), x)
     build = Builder()
     build.input("x", (None, *x.shape[2:]))

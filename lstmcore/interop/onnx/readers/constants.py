@@ -21,6 +21,7 @@ def constant(r: Reader, call: Call) -> tuple[Given, ...]:
         raise SpecError(f"a constant with {sorted(call.attributes)}; expected one value")
     ((key, value),) = call.attributes.items()
     if key == "value":
+        r.held(value.size)
         return (Known(value, call.outputs[0]),)
     if key not in dtypes:
         raise SpecError(f"a constant of the form {key!r} is not read")

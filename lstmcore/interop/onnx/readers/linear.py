@@ -22,6 +22,12 @@ def matmul(r: Reader, call: Call) -> tuple[Given, ...]:
     call.only()
     a, b = call.at(0), call.at(1)
     if isinstance(a, Known) and isinstance(b, Known):
+        inner = a.array.shape[-1] if a.rank else 1
+        if a.rank > 1 and b.rank > 1:
+            stacked = np.broadcast_shapes(a.array.shape[:-2], b.array.shape[:-2])
+            r.limit(*stacked, a.array.shape[-2], b.array.shape[-1], products=inner)
+        else:
+            r.limit(max(a.array.size, b.array.size), products=1)
         return (Known(np.matmul(a.array, b.array)),)
     a = r.flow(a) if isinstance(a, Filled) else a
     b = r.flow(b) if isinstance(b, Filled) else b

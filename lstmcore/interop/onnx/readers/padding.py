@@ -115,7 +115,7 @@ def tile(r: Reader, call: Call) -> tuple[Given, ...]:
 def _tiled(r: Reader, x: Flow, axis: int, count: Length) -> Flow:
     if isinstance(count, Open):
         raise SpecError(f"it repeats an axis {count} times, which is open; {give(count)}")
-    r.limit(count, 256)
+    r.parts(count)
     return joined(r, [x] * count, axis)
 
 

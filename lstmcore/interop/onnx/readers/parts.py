@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
@@ -153,7 +154,9 @@ def _one_slice(r: Reader, x: Flow, axis: int, start: int, end: int, step: int) -
         return reversed_(r, x, axis)
     if length is None:
         raise SpecError("every other entry of an open axis; give lengths=")
-    return taken(r, x, axis, list(range(length)[slice(start, None if step < 0 and end <= -FAR else end, step)]))
+    places = range(length)[slice(start, None if step < 0 and end <= -FAR else end, step)]
+    r.parts(len(places))
+    return taken(r, x, axis, places)
 
 
 def reversed_(r: Reader, x: Flow, axis: int) -> Flow:
@@ -179,8 +182,7 @@ def taken(r: Reader, x: Flow, axis: int, places: Sequence[int]) -> Flow:
             runs[-1].append(place)
         else:
             runs.append([place])
-    if len(runs) > 4096:
-        raise SpecError(f"it gathers {len(runs)} places one by one")
+    r.parts(len(runs))
     parts = [sliced(r, x, axis, run[0], None if run[-1] == -1 else run[-1] + 1) for run in runs]
     return joined(r, parts, axis)
 
@@ -191,6 +193,7 @@ def gather(r: Reader, call: Call) -> tuple[Given, ...]:
     axis = int(call.number("axis", 0)) % max(data.rank, 1)
     if isinstance(data, Known):
         if isinstance(at, Known):
+            r.limit(at.array.size, *data.array.shape[:axis], *data.array.shape[axis + 1 :])
             return (Known(np.take(data.array, at.array.astype(np.int64), axis)),)
         return (_embedded(r, data, r.flow(at), axis),)
     places = whole(at, "places")
@@ -251,7 +254,9 @@ def scatter_nd(r: Reader, call: Call) -> tuple[Given, ...]:
     new = r.flow(updates, flow)
     places = at.array.reshape(-1, at.array.shape[-1])
     low, high = places.min(0), places.max(0)
-    block = [int(n) for n in high - low + 1]
+    block = [int(b) - int(a) + 1 for a, b in zip(low, high, strict=True)]
+    if math.prod(block) != len(places):
+        raise SpecError("it writes to places that are not side by side")
     inside = np.stack(np.meshgrid(*(np.arange(a, b + 1) for a, b in zip(low, high, strict=True)), indexing="ij"), -1)
     if inside.reshape(-1, len(low)).shape != places.shape or not (inside.reshape(-1, len(low)) == places).all():
         raise SpecError("it writes to places that are not side by side")

@@ -15,6 +15,7 @@ from lstmcore.interop.onnx.values import Filled, Flow, Given, Known
 from lstmcore.program import Value
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]
+MOST_ENTRIES = 1 << 16  # of a list of axes, places or lengths
 
 
 def whole(given: Given | None, what: str) -> list[int]:
@@ -22,6 +23,8 @@ def whole(given: Given | None, what: str) -> list[int]:
     if not isinstance(given, Known) or not given.whole:
         known = given.lengths() if isinstance(given, Known) else []
         raise SpecError(f"its {what} depend on the input, or on an open length: {give(*known)}")
+    if given.array.size > MOST_ENTRIES:
+        raise SpecError(f"its {what} are {given.array.size} numbers; at most {MOST_ENTRIES} are read")
     return [int(n) for n in given.array.reshape(-1)]
 
 
@@ -246,6 +249,7 @@ def concat(r: Reader, call: Call) -> tuple[Given, ...]:
     given = [call.at(k) for k in range(len(call.inputs))]
     axis = int(call.number("axis", 0))
     if all(isinstance(entry, Known) for entry in given):
+        r.limit(sum(entry.array.size for entry in given if isinstance(entry, Known)))
         return (Known(np.concatenate([entry.array for entry in given if isinstance(entry, Known)], axis)),)
     numbers = {_number(entry) for entry in given}
     if len(numbers) == 1 and None not in numbers:

@@ -1,0 +1,4 @@
+from collections.abc import Callable
+from typing import Any
+FORMATS: dict[str, Callable[[bytes], Any]] = {}
+def each(*a: Any) -> None: ...
