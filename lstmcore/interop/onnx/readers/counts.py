@@ -254,7 +254,7 @@ def one_hot(r: Reader, call: Call) -> tuple[Given, ...]:
     if call.number("axis", -1) not in (-1, ids.rank) or values.array.tolist() != [0, 1] or ids.kind != "int":
         raise SpecError("expected ids, the last axis and the values 0 and 1")
     count = int(depth.array.reshape(-1)[0])
-    r.parts(count)
+    r.limit(count)
     value = r.op(ops.OneHot(count), ids.value, r.float_like(ids))
     return (Flow(value, ids.batch, (*r.lengths(ids), count)),)
 
