@@ -151,15 +151,14 @@ def _imported(loaded: Loaded, lengths: dict[str, int], batch: str | None) -> Pro
     Some exporters call lengths open for which the file then has a number: it is read for that number.
     """
     inputs = [entry for entry in loaded.graph.input if entry.name not in loaded.arrays]
-    symbols = _symbols(loaded, inputs, lengths)
-    if batch is None:
-        symbols = _one_batch(symbols)
+    own = _symbols(loaded, inputs, lengths)
+    symbols = own if batch is not None else _one_batch(own)
     choices = _batches(loaded, symbols, batch)
     refused: list[tuple[int, dict[str, int], UnsupportedFileError]] = []
     for axis in choices:
         reader = Reader(loaded, _dtype(loaded, inputs), axis)
         try:
-            return _read_with(reader, inputs, symbols)
+            return _read_with(reader, inputs, own if axis is None else symbols)
         except UnsupportedFileError as error:
             refused.append((reader.done, reader.fixed, error.with_traceback(None)))  # it holds the weights
     _, fixed, told = max(refused, key=lambda entry: entry[0])
