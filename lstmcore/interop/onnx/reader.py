@@ -108,16 +108,16 @@ class Reader:
 
         for node in nodes:
             self._name = node.name or (node.output[0] if node.output else node.op_type)
-            if node.output and node.output[0] in self.gives:
-                make, bound = self.gives[node.output[0]]
-                self._bind(node, (make(self, bound),))
-                continue
-            if node.op_type not in READERS:
+            if node.op_type not in READERS and not self._given(node):
                 raise UnsupportedFileError(f"{self._where(node)} is not read.{near(node.op_type, READERS)}")
             try:
-                call = counts.prepared(self, self.call(node))
-                made = READERS[node.op_type](self, call)
-                self._bind(node, counts.marked(self, call, made))
+                if self._given(node):
+                    make, bound = self.gives[node.output[0]]
+                    made: Sequence[Given] = (make(self, bound),)
+                else:
+                    call = counts.prepared(self, self.call(node))
+                    made = counts.marked(self, call, READERS[node.op_type](self, call))
+                self._bind(node, made)
                 self.done += 1
             except FileError:
                 raise
@@ -127,6 +127,10 @@ class Reader:
                 raise DamagedFileError(
                     f"{self._where(node)}: its inputs or attributes are not those of such a node: {error}"
                 ) from None
+
+    def _given(self, node: Any) -> bool:
+        """Whether what it makes is known without it."""
+        return bool(node.output) and node.output[0] in self.gives
 
     def _where(self, node: Any) -> str:
         return f"{self.loaded.name}: node {node.name or node.output[:1]!r}, {node.op_type},"
