@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lstmcore import ops
+from lstmcore.errors import SpecError
 from lstmcore.interop.onnx.graph import Graph
 from lstmcore.interop.onnx.loading import Loaded
 from lstmcore.interop.onnx.reader import Reader
@@ -259,8 +260,14 @@ def _padded(reach: int, strides: int) -> Pattern:
 # What the values are.
 
 
+def _known(r: Reader, bound: Mapping[str, str], leaf: str) -> Given:
+    if bound[leaf] not in r.known:
+        raise SpecError(f"it reads {bound[leaf]!r}, which nothing before it makes")
+    return r.known[bound[leaf]]
+
+
 def _flow(r: Reader, bound: Mapping[str, str], leaf: str) -> Flow:
-    return r.flow(r.known[bound[leaf]])
+    return r.flow(_known(r, bound, leaf))
 
 
 def _give_lengths(r: Reader, bound: Bound) -> Given:
@@ -286,7 +293,7 @@ def _wide(r: Reader, mask: Flow) -> Flow:
 def _chosen(r: Reader, condition: Flow, bound: Bound) -> Given:
     from lstmcore.interop.onnx.readers.elements import combine
 
-    return combine(r, ops.Select(), condition, _flow(r, bound, "y"), r.known[bound["default"]])
+    return combine(r, ops.Select(), condition, _flow(r, bound, "y"), _known(r, bound, "default"))
 
 
 def _give_zeroed(r: Reader, bound: Bound) -> Given:

@@ -155,15 +155,14 @@ def _imported(loaded: Loaded, lengths: dict[str, int], batch: str | None) -> Pro
     inputs = [entry for entry in loaded.graph.input if entry.name not in loaded.arrays]
     if max(len(inputs), len(loaded.graph.output)) > MOST_ENDS:
         raise UnsupportedFileError(f"{loaded.name} has more than {MOST_ENDS} inputs or outputs")
-    symbols = _symbols(loaded, inputs, lengths)
-    if batch is None:
-        symbols = _one_batch(symbols)
+    own = _symbols(loaded, inputs, lengths)
+    symbols = own if batch is not None else _one_batch(own)
     choices = _batches(loaded, symbols, batch)
     refused: list[tuple[int, dict[str, int], UnsupportedFileError]] = []
     for axis in choices:
         reader = Reader(loaded, _dtype(loaded, inputs), axis)
         try:
-            return _read_with(reader, inputs, symbols)
+            return _read_with(reader, inputs, own if axis is None else symbols)
         except UnsupportedFileError as error:
             refused.append((reader.done, reader.fixed, error.with_traceback(None)))  # it holds the weights
     _, fixed, told = max(refused, key=lambda entry: entry[0])

@@ -21,7 +21,7 @@ from lstmcore.errors import DamagedFileError, FileError, SpecError, UnsupportedF
 from lstmcore.interop.onnx.lengths import Length, Open, opened, roots, times
 from lstmcore.interop.onnx.library import onnx
 from lstmcore.interop.onnx.loading import Loaded, array
-from lstmcore.interop.onnx.values import Array, Filled, Flow, Given, Known
+from lstmcore.interop.onnx.values import Array, Filled, Flow, Given, Known, Ramp
 from lstmcore.ops import Kind, Op
 from lstmcore.program import Builder, Value
 from lstmcore.storage.container import is_name
@@ -116,16 +116,16 @@ class Reader:
 
         for node in nodes:
             self._name = node.name or (node.output[0] if node.output else node.op_type)
-            if node.output and node.output[0] in self.gives:
-                make, bound = self.gives[node.output[0]]
-                self._bind(node, (make(self, bound),))
-                continue
-            if node.op_type not in READERS:
+            if node.op_type not in READERS and not self._given(node):
                 raise UnsupportedFileError(f"{self._where(node)} is not read.{near(node.op_type, READERS)}")
             try:
-                call = counts.prepared(self, self.call(node))
-                made = READERS[node.op_type](self, call)
-                self._bind(node, counts.marked(self, call, made))
+                if self._given(node):
+                    make, bound = self.gives[node.output[0]]
+                    made: Sequence[Given] = (make(self, bound),)
+                else:
+                    call = counts.prepared(self, self.call(node))
+                    made = counts.marked(self, call, READERS[node.op_type](self, call))
+                self._bind(node, made)
                 self.done += 1
             except FileError:
                 raise
@@ -135,6 +135,10 @@ class Reader:
                 raise DamagedFileError(
                     f"{self._where(node)}: its inputs or attributes are not those of such a node: {error}"
                 ) from None
+
+    def _given(self, node: Any) -> bool:
+        """Whether what it makes is known without it."""
+        return bool(node.output) and node.output[0] in self.gives
 
     def _where(self, node: Any) -> str:
         return f"{self.loaded.name}: node {node.name or node.output[:1]!r}, {node.op_type},"
@@ -251,18 +255,26 @@ class Reader:
         """One number."""
         return self.op(ops.Constant((float(number),), ()), like)
 
+    @property
+    def first(self) -> Flow:
+        """Some value of the model."""
+        if self.like is None:
+            raise SpecError("it is given only numbers that do not depend on the model's input")
+        return self.like
+
     def flow(self, given: Given, like: Flow | None = None) -> Flow:
         """A value of the program; zeros and the like take their batch from ``like``."""
         if isinstance(given, Flow):
             return given
-        like = like or self.like
-        if like is None:
-            raise SpecError("it is given only numbers that do not depend on the model's input")
-        return self.spread(given, like)
+        return self.spread(given, like or self.first)
 
-    def spread(self, given: Known | Filled, like: Flow) -> Flow:
+    def spread(self, given: Known | Filled | Ramp, like: Flow) -> Flow:
         """Known numbers as a value with a batch: repeated along it, where they have length 1 there."""
         source = self.float_like(like)
+        if isinstance(given, Ramp):
+            return self._ramp(given, like)
+        if isinstance(given, Known) and not given.whole and given.array.size == 1:
+            return self.length(given.lengths()[0], like.batch, given.rank, like)
         if isinstance(given, Known):
             if given.array.dtype.kind != "f":
                 raise SpecError(f"known numbers of {given.array.dtype} meet values of the model")
@@ -282,6 +294,46 @@ class Reader:
         if batch is not None and self.batch is not None:
             lengths[batch] = self.batch
         return Flow(y, batch, tuple(lengths))
+
+    def _ramp(self, ramp: Ramp, like: Flow) -> Flow:
+        from lstmcore.interop.onnx.readers.cells import positions
+
+        n, place = ramp.shape[ramp.axis], like.batch
+        if not isinstance(n, Open) or n == self.batch or not isinstance(ramp.scale, int):
+            raise SpecError("it computes with the number of each sample, which no sample knows")
+        if place is not None and (place >= ramp.rank or place == ramp.axis):
+            raise SpecError(f"numbers of shape {ramp.shape} have no axis for the batch")
+        zeros = self.op(ops.Reshape((-1, 1)), self._zeros_along(n))
+        y = positions(self, zeros)
+        if ramp.scale != 1:
+            y = self.op(ops.Binary("multiply"), y, self.constant(ramp.scale, y))
+        if ramp.offset:
+            y = self.op(ops.Binary("add"), y, self.constant(ramp.offset, y))
+        shape = tuple(-1 if k == ramp.axis else 1 for k in range(ramp.rank) if k != place)
+        lengths = list(ramp.shape)
+        if place is not None and self.batch is not None:
+            lengths[place] = self.batch
+        return Flow(self.op(ops.Reshape(shape), y), place, tuple(lengths), counts=True)
+
+    def length(self, n: Length, batch: int | None, rank: int, like: Flow) -> Flow:
+        """A length as a number of the model, for each sample."""
+        rank = max(rank, 1 if batch is None else batch + 1)
+        rest = tuple([1] * (rank - (batch is not None)))
+        terms = n.terms if isinstance(n, Open) else (((), n),)
+        total: Value | None = None
+        for names, count in terms:
+            zeros = self.op(ops.Zeros(rest), self.float_like(like))
+            y = self.op(ops.Binary("add"), zeros, self.constant(count, zeros))
+            for name in names:
+                ones = self.op(ops.Unary("exp"), self._zeros_along(opened(name)))
+                steps = self.op(ops.Reshape(rest), self.op(ops.Reduce("sum", (1,), True), ones))
+                y = self.op(ops.Binary("multiply"), y, steps)
+            total = y if total is None else self.op(ops.Binary("add"), total, y)
+        assert total is not None
+        lengths: list[Length] = [1] * rank
+        if batch is not None and self.batch is not None:
+            lengths[batch] = self.batch
+        return Flow(total, batch, tuple(lengths))
 
     def zeros(self, rest: Sequence[Length], like: Value) -> Value:
         """Zeros (batch, *rest), also where lengths of the rest are open."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ class Known:
 
     array: Array
     name: str = ""
+    floats: bool = False  # lengths that are floats in ONNX
 
     def __post_init__(self) -> None:
         if not isinstance(self.array, np.ndarray):  # NumPy hands out the only entry of an array of lengths by itself
@@ -59,6 +60,26 @@ class Filled:
 
 
 @dataclass(frozen=True)
+class Ramp:
+    """offset, offset + scale, ... along one axis of an open length; the others have length 1."""
+
+    shape: tuple[Length, ...]
+    axis: int
+    offset: int = 0
+    scale: Length = 1
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    def at(self, axis: int, rank: int) -> Ramp:
+        """The same along another axis of so many."""
+        shape: list[Length] = [1] * rank
+        shape[axis] = self.shape[self.axis]
+        return replace(self, shape=tuple(shape), axis=axis)
+
+
+@dataclass(frozen=True)
 class Flow:
     """A value of the program. It has the batch first; ONNX has it at ``batch``, and the other axes in order.
 
@@ -69,6 +90,7 @@ class Flow:
     batch: int | None
     lengths: tuple[Length, ...] = field(default=())  # of ONNX's axes
     counts: bool = False  # floats here that are whole numbers in ONNX
+    rows: Length | None = None  # to each sample's number comes how many samples are before it, times this
 
     @property
     def rank(self) -> int:
@@ -99,7 +121,7 @@ class Fit(Flow):
     """A value before it is padded so that windows fit."""
 
 
-Given = Known | Filled | Flow
+Given = Known | Filled | Ramp | Flow
 
 
 def as_known(entries: Sequence[Length]) -> Known:

@@ -328,6 +328,45 @@ def hidden_flat(m: Any, x: Any) -> Any:
     return m.head(h.transpose(0, 1).reshape(x.size(0), -1))
 
 
+def arange_last(m: Any, x: Any, lengths: Any) -> Any:
+    y, _ = m.rnn(x)
+    return m.head(y[torch.arange(y.size(0)), lengths - 1])
+
+
+def length_mask(m: Any, x: Any, lengths: Any) -> Any:
+    y, _ = m.rnn(x)
+    mask = torch.arange(x.size(1))[None, :] < lengths[:, None]
+    return m.head((y * mask.unsqueeze(-1)).sum(1) / lengths.unsqueeze(1))
+
+
+def length_attention(m: Any, x: Any, lengths: Any) -> Any:
+    y, _ = m.rnn(x)
+    mask = torch.arange(x.size(1)).unsqueeze(0) >= lengths.unsqueeze(1)
+    scores = m.score(y).squeeze(2).masked_fill(mask, -1e9)
+    return m.head(torch.einsum("bt,bth->bh", torch.softmax(scores, dim=1), y))
+
+
+def positional(m: Any, x: Any) -> Any:
+    places = torch.arange(x.size(1), device=x.device).unsqueeze(0).expand(x.size(0), -1)
+    return m.rnn(m.embed(x) + m.place(places))[0]
+
+
+def unsorted(m: Any, x: Any, lengths: Any) -> Any:
+    y, _ = m.rnn(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+    return m.head(pad_packed_sequence(y, batch_first=True)[0])
+
+
+def packed_words(m: Any, x: Any, lengths: Any) -> Any:
+    y, _ = m.rnn(pack_padded_sequence(m.embed(x), lengths, batch_first=True))
+    return m.head(pad_packed_sequence(y, batch_first=True)[0].mean(1))
+
+
+def with_lengths(run: Any, words: bool = False, **parts: nn.Module) -> Any:
+    given = {"x": torch.randint(0, V, (B, T))} if words else steps()
+    given["lengths"] = torch.tensor([T, T - 3, 2])
+    return Example(Sequence(run, **parts), given, {**BATCH_TIME, "lengths": {0: "batch"}})
+
+
 class LayerNormLSTMCell(nn.Module):
     """A cell that people write themselves."""
 
@@ -529,6 +568,28 @@ MODELS: Mapping[str, Callable[[], Example]] = {
         Sequence(gathered_last, rnn=lstm(), head=head()),
         {**steps(), "lengths": torch.tensor([T, 2, 4])},
         {**BATCH_TIME, "lengths": {0: "batch"}},
+    ),
+    "arange_last": lambda: with_lengths(arange_last, rnn=lstm(), head=head()),
+    "length_mask": lambda: with_lengths(length_mask, rnn=gru(), head=head()),
+    "length_attention": lambda: with_lengths(length_attention, rnn=gru(), score=nn.Linear(H, 1), head=head()),
+    "positional": lambda: tokens(positional, embed=nn.Embedding(V, D), place=nn.Embedding(20, D), rnn=gru()),
+    "unsorted": lambda: with_lengths(unsorted, rnn=lstm(), head=head()),
+    "packed_words": lambda: with_lengths(packed_words, True, embed=nn.Embedding(V, D), rnn=lstm(), head=head()),
+    "state_sum": lambda: sequence(lambda m, x: m.head(m.rnn(x)[1].sum(0)), rnn=gru(num_layers=2), head=head()),
+    "state_mean": lambda: sequence(
+        lambda m, x: m.head(torch.mean(m.rnn(x)[1][0], dim=0)), rnn=lstm(bidirectional=True), head=head()
+    ),
+    "cosine": lambda: sequence(
+        lambda m, x: F.cosine_similarity(m.rnn(x)[0][:, -1], m.other(x)[0][:, -1], dim=1), rnn=lstm(), other=gru()
+    ),
+    "top_of_stack": lambda: sequence(
+        lambda m, x: torch.stack([m.rnn(x)[0][:, -1], m.other(x)[0][:, 0]], dim=1).max(dim=1)[0],
+        rnn=lstm(),
+        other=gru(),
+    ),
+    "scaled_clamped": lambda: sequence(
+        lambda m, x: torch.clamp(m.rnn(x)[0], -0.5, 0.5) ** 3 / 2.0 - x.std(dim=1, keepdim=True).mean(2, keepdim=True),
+        rnn=lstm(),
     ),
     "directions_apart": lambda: sequence(directions_apart, rnn=lstm(bidirectional=True), head=head()),
     "directions_summed": lambda: sequence(summed_directions, rnn=gru(bidirectional=True), head=head()),

@@ -8,9 +8,9 @@ from types import MappingProxyType
 import numpy as np
 
 from lstmcore.errors import SpecError
-from lstmcore.interop.onnx.lengths import Length, Open
+from lstmcore.interop.onnx.lengths import Length, Open, minus
 from lstmcore.interop.onnx.reader import Call, Reader, give
-from lstmcore.interop.onnx.values import Filled, Flow, Given, Known, as_known
+from lstmcore.interop.onnx.values import Filled, Flow, Given, Known, Ramp, as_known
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]
 
@@ -31,7 +31,10 @@ def constant(r: Reader, call: Call) -> tuple[Given, ...]:
 def shape(r: Reader, call: Call) -> tuple[Given, ...]:
     call.only("start", "end")
     x = call.at(0)
-    lengths = list(x.array.shape) if isinstance(x, Known) else list(x.shape) if isinstance(x, Filled) else r.lengths(x)
+    if isinstance(x, Known):
+        lengths: list[Length] = list(x.array.shape)
+    else:
+        lengths = r.lengths(x) if isinstance(x, Flow) else list(x.shape)
     return (as_known(lengths[call.number("start", 0) : call.number("end", None)]),)
 
 
@@ -51,7 +54,11 @@ def constant_of_shape(r: Reader, call: Call) -> tuple[Given, ...]:
 
 
 def range_(r: Reader, call: Call) -> tuple[Given, ...]:
+    call.only("stash_type")
     given = [call.at(k) for k in range(3)]
+    ramp = _open_range(*(_scalar(entry) for entry in given))
+    if ramp is not None:
+        return (ramp,)
     ends = [end for end in given if isinstance(end, Known) and end.whole and end.array.size == 1]
     if len(ends) != 3:
         raise SpecError("its ends are not known before the model runs; give lengths=")
@@ -60,6 +67,20 @@ def range_(r: Reader, call: Call) -> tuple[Given, ...]:
         raise SpecError("its step is 0")
     r.limit(max(int((stop - start) / step) + 1, 0))
     return (Known(np.arange(start, stop, step).astype(ends[0].array.dtype)),)
+
+
+def _scalar(given: Given) -> Length | None:
+    """One length."""
+    if not isinstance(given, Known) or given.array.size != 1 or given.array.dtype.kind not in "iuO":
+        return None
+    return given.lengths()[0]
+
+
+def _open_range(start: Length | None, stop: Length | None, step: Length | None) -> Ramp | None:
+    """The numbers of an open length, one by one."""
+    if not isinstance(start, int) or stop is None or step != 1 or not isinstance(left := minus(stop, start), Open):
+        return None
+    return Ramp((left,), 0, start)
 
 
 def size(r: Reader, call: Call) -> tuple[Given, ...]:
@@ -107,6 +128,13 @@ def expand(r: Reader, call: Call) -> tuple[Given, ...]:
         return (_spread(r, x, lengths),)
     if isinstance(x, Filled):
         return (Filled(x.number, tuple(_wider(x.shape, lengths))),)
+    if isinstance(x, Ramp):
+        wide = _wider(x.shape, [1 if n == -1 else n for n in lengths])
+        ramp = x.at(x.axis + len(wide) - x.rank, len(wide))
+        if list(ramp.shape) == wide:
+            return (ramp,)
+        x = r.flow(ramp, None if r.batch not in wide else Flow(r.first.value, wide.index(r.batch)))
+        lengths = wide
     from lstmcore.interop.onnx.readers.padding import repeated
 
     return (repeated(r, x, lengths),)

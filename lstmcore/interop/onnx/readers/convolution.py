@@ -105,6 +105,8 @@ def conv(r: Reader, call: Call) -> tuple[Given, ...]:
     lengths = each.value.shape[2:]
     axes = window(call, kernel.array.shape[2:], lengths)
     if isinstance(x, Fit):
+        if any(axis.before or axis.after for axis in axes):
+            raise SpecError("its input is padded so that windows fit, and it pads more")
         axes = [replace(axis, before=-1, after=-1) for axis in axes]
     inside = to_last(r, each.value)
     y = _convolved(r, inside, kernel, axes, int(call.number("group", 1)), _bias(r, call))

@@ -17,7 +17,7 @@ from lstmcore.errors import SpecError
 from lstmcore.interop.onnx.reader import Call, Reader
 from lstmcore.interop.onnx.readers import cells
 from lstmcore.interop.onnx.readers.items import items
-from lstmcore.interop.onnx.readers.shape import transposed
+from lstmcore.interop.onnx.readers.shape import reduced_to, transposed
 from lstmcore.interop.onnx.values import Array, Fit, Flow, Given, Known, Steps
 from lstmcore.program import Value
 
@@ -52,6 +52,9 @@ def prepared(r: Reader, call: Call) -> Call:
     places = {k for k, entry in enumerate(call.inputs) if isinstance(entry, (Steps, Fit))}
     if places and (call.kind, places) not in (("LSTM", {4}), ("GRU", {4}), ("RNN", {4}), ("Conv", {0})):
         raise SpecError("it is given what only a recurrent node or a convolution can have")
+    rows = any(isinstance(entry, Flow) and entry.rows is not None for entry in given)
+    if rows and call.kind not in ("Gather", "Shape"):
+        raise SpecError("it computes with the number of each sample, which no sample knows")
     counts = any(isinstance(entry, Flow) and entry.counts for entry in given)
     if counts and call.kind not in (*MATHS, *MOVES, *ASKS, *TAKES):
         raise SpecError("it is given whole numbers that the model computes, which here are floats")
@@ -180,16 +183,49 @@ def gather_elements(r: Reader, call: Call) -> tuple[Given, ...]:
     order = [*([] if x.batch is None else [x.batch]), axis, *others]
     steps = transposed(r, x, order)
     which = transposed(r, at if at.kind == "float" else made(r, at), order)
+    found = entry(r, steps, which.value, order.index(axis))
+    return (transposed(r, found, [order.index(k) for k in range(x.rank)]),)
+
+
+def entry(r: Reader, steps: Flow, which: Value, axis: int) -> Flow:
+    """Of steps (batch, time, ...) the one that ``which`` (batch, 1, ...) says, counted from the end where below 0."""
     numbers = cells.positions(r, steps.value)
     if len(numbers.shape) == 1:  # of the program, as those of an open length are
         numbers = r.op(ops.Binary("add"), numbers, r.op(ops.Zeros(numbers.shape), steps.value))  # type: ignore[arg-type]  # known
-    chosen = [_same(r, numbers, which.value), _same(r, _from_the_end(r, numbers, steps.value), which.value)]
+    chosen = [_same(r, numbers, which), _same(r, _from_the_end(r, numbers, steps.value), which)]
     both = r.op(ops.Binary("or"), *chosen)
     y = r.op(ops.Select(), both, steps.value, r.constant(0.0, steps.value))
     value = r.op(ops.Reduce("sum", (1,), keepdims=True), y)
-    lengths = [n if k != order.index(axis) else 1 for k, n in enumerate(r.lengths(steps))]
-    found = Flow(value, steps.batch, tuple(lengths))
-    return (transposed(r, found, [order.index(k) for k in range(x.rank)]),)
+    return Flow(value, steps.batch, tuple(n if k != axis else 1 for k, n in enumerate(r.lengths(steps))))
+
+
+def of_samples(r: Reader, x: Flow, at: Flow) -> Flow:
+    """Rows of all steps of all samples, one of each sample."""
+    if x.value.name not in r.folded or at.rank != 1:
+        raise SpecError("it takes entries of an axis by the number of each sample, and that holds no samples")
+    steps = r.unfold(x)
+    if steps.batch != 0 or r.lengths(steps)[1] != at.rows:
+        raise SpecError(f"it takes {at.rows} steps for each sample; there are {r.lengths(steps)}")
+    which = r.op(ops.Reshape((1,) * (len(steps.value.shape) - 1)), at.value)
+    return reduced_to(r, one := entry(r, steps, which, 1), [0, *range(2, one.rank)], r.lengths(one))
+
+
+def by_number(r: Reader, table: Known, at: Flow) -> Flow:
+    """Rows of known numbers, the row's number computed by the model."""
+    size, units = table.array.shape
+    if size > MOST_ROWS:
+        raise SpecError(
+            f"it takes one of {size} rows by a number that the model computes; at most {MOST_ROWS} are read"
+        )
+    wide = r.op(ops.Reshape((*(-1 if n is None else n for n in at.value.shape[1:]), 1)), at.value)
+    places = r.op(ops.Constant(tuple(float(k) for k in range(size)), (size,)), wide)
+    chosen = r.op(ops.Cast(), r.op(ops.Binary("equal"), wide, places), wide)
+    path = r.weight(table.name, table.array, "rows")
+    value = r.op(ops.Affine(units, False), chosen, weights={"kernel": path})
+    return Flow(value, at.batch, (*r.lengths(at), units))
+
+
+MOST_ROWS = 1 << 12
 
 
 def _same(r: Reader, numbers: Value, which: Value) -> Value:

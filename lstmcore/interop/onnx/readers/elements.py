@@ -13,10 +13,10 @@ import numpy as np
 from lstmcore import activations, ops
 from lstmcore.activations import Function
 from lstmcore.errors import SpecError
-from lstmcore.interop.onnx import lengths
 from lstmcore.interop.onnx.lengths import Length, Open
-from lstmcore.interop.onnx.reader import Call, Reader, give
-from lstmcore.interop.onnx.values import Filled, Flow, Given, Known
+from lstmcore.interop.onnx.reader import Call, Reader
+from lstmcore.interop.onnx.readers import known
+from lstmcore.interop.onnx.values import Filled, Flow, Given, Known, Ramp
 from lstmcore.program import Value
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]
@@ -195,69 +195,21 @@ def _binary(name: str, fold: Folded, swap: bool = False) -> Read:
 
 def _two(r: Reader, name: str, fold: Folded, a: Given, b: Given) -> Given:
     if isinstance(a, Known) and isinstance(b, Known):
-        return _fold(r, name, fold, a, b)
-    if not isinstance(a, Flow) and not isinstance(b, Flow):
-        return _filled(name, fold, a, b)
+        if known.exact(name, a, b):
+            return known.two(r, name, fold, a, b)
+        a = r.flow(a) if not a.whole else a
+        b = r.flow(b) if not b.whole else b
+    if isinstance(a, Ramp) or isinstance(b, Ramp):
+        ramp = known.ramp(r, name, a, b)
+        if ramp is not None:
+            return ramp
+        a, b = (
+            r.flow(entry) if isinstance(entry, Ramp) and not isinstance(other, Flow) else entry
+            for entry, other in ((a, b), (b, a))
+        )
+    if not isinstance(a, (Flow, Ramp)) and not isinstance(b, (Flow, Ramp)):
+        return known.filled(name, fold, a, b)
     return combine(r, ops.Binary(name), a, b)
-
-
-def _filled(name: str, fold: Folded, a: Known | Filled, b: Known | Filled) -> Filled:
-    """A number all over, and another."""
-    numbers = []
-    for entry in (a, b):
-        if isinstance(entry, Known) and (not entry.whole or entry.array.size != 1):
-            raise SpecError("it computes with numbers of an open shape alone")
-        numbers.append(entry.number if isinstance(entry, Filled) else entry.array.reshape(-1)[0])
-    filled = [entry for entry in (a, b) if isinstance(entry, Filled)]
-    if len({len(entry.shape) for entry in filled}) > 1:
-        raise SpecError("it computes with numbers of open shapes alone")
-    shape = filled[0].shape
-    for other in filled[1:]:
-        shape = tuple(q if p == 1 else p for p, q in zip(shape, other.shape, strict=True))
-    return Filled(np.asarray(fold(*numbers)).item(), shape)
-
-
-def _fold(r: Reader, name: str, fold: Folded, a: Known, b: Known) -> Known:
-    r.limit(*np.broadcast_shapes(a.array.shape, b.array.shape))
-    if a.whole and b.whole:
-        with np.errstate(all="ignore"):
-            return Known(np.asarray(fold(a.array, b.array)))
-    pairs = np.broadcast(a.array.astype(object), b.array.astype(object))
-    made = np.empty(pairs.shape, object)
-    made.reshape(-1)[:] = [_lengths(name, fold, p, q) for p, q in pairs]
-    return Known(made)
-
-
-def _lengths(name: str, fold: Folded, p: Any, q: Any) -> Any:
-    """A number from two lengths, of which one may be open."""
-    if not isinstance(p, (Open, lengths.Asked)) and not isinstance(q, (Open, lengths.Asked)):
-        return fold(p, q)
-    if name in _SUMS:
-        return _SUMS[name](*(n if isinstance(n, Open) else int(n) for n in (p, q)))
-    if name == "and" and all(isinstance(n, (lengths.Asked, bool, np.bool_)) for n in (p, q)):
-        return _both(p, q)
-    if name == "less" and any(lengths.counts_steps(n) for n in (p, q)):
-        return lengths.Asked(((p, q),))
-    told = lengths.order(*(n if isinstance(n, Open) else int(n) for n in (p, q)))
-    if told is not None and name in _ORDERS:
-        return told in _ORDERS[name]
-    if told is not None and name in ("maximum", "minimum"):
-        return p if (told == ">") == (name == "maximum") else q
-    raise SpecError(f"it asks whether {p!r} and {q!r} are {name}, and one is open; {give(p, q)}")
-
-
-def _both(p: Any, q: Any) -> Any:
-    """Two conditions, of which one may be known."""
-    asked = [n for n in (p, q) if isinstance(n, lengths.Asked)]
-    if len(asked) == 2:
-        return lengths.Asked((*asked[0].pairs, *asked[1].pairs))
-    return asked[0] if (q if p is asked[0] else p) else False
-
-
-_SUMS: Mapping[str, Callable[[Length, Length], Length]] = MappingProxyType(
-    {"multiply": lengths.times, "divide": lengths.divided, "add": lengths.plus, "subtract": lengths.minus}
-)
-_ORDERS = {"equal": "=", "less": "<", "less_equal": "<="}
 
 
 def combine(r: Reader, op: ops.Op, *given: Given) -> Flow:
@@ -293,8 +245,12 @@ def _broad(r: Reader, given: tuple[Given, ...], rank: int) -> tuple[Length, ...]
 
 def operand(r: Reader, given: Given, rank: int, batch: int | None, like: Flow) -> Value:
     """The value with axes that broadcast as ONNX's do."""
+    if isinstance(given, Ramp):
+        given = r.spread(given.at(given.axis + rank - given.rank, rank), Flow(like.value, batch))
     if isinstance(given, Filled):
         given = r.spread(given, like)
+    if isinstance(given, Known) and not given.whole and given.array.size == 1:
+        given = r.length(given.lengths()[0], batch, rank, like)
     if isinstance(given, Flow):
         return widened(r, given, rank)
     numbers = given.array
@@ -372,7 +328,9 @@ def cast(r: Reader, call: Call) -> tuple[Given, ...]:
     x = call.at(0)
     if isinstance(x, Known):
         r.limit(x.array.size)
-        return (Known(x.array.astype(to) if x.whole else x.array, x.name),)
+        return (Known(x.array.astype(to) if x.whole else x.array, x.name, not x.whole and to[0] == "f"),)
+    if isinstance(x, Ramp):
+        return (x,)
     if isinstance(x, Filled):
         return (Filled(np.asarray(x.number).astype(to).item(), x.shape),)
     flow = r.flow(x)

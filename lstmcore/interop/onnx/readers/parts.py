@@ -12,7 +12,7 @@ import numpy as np
 from lstmcore import ops
 from lstmcore.errors import SpecError
 from lstmcore.interop.onnx.lengths import Length, Open, minus, plus
-from lstmcore.interop.onnx.reader import Call, Reader
+from lstmcore.interop.onnx.reader import Call, Reader, give
 from lstmcore.interop.onnx.readers.shape import joined, reduced_to, shaped, whole
 from lstmcore.interop.onnx.values import Filled, Flow, Given, Known
 from lstmcore.program import Value
@@ -98,7 +98,11 @@ def _alone(r: Reader, x: Flow, place: int, start: int, stop: int | None) -> Valu
 
 def _filled_slice(x: Filled, axis: int, start: int, stop: int | None) -> Filled:
     shape = list(x.shape)
-    shape[axis % x.rank] = _left(shape[axis % x.rank], start, stop)
+    before = shape[axis % x.rank]
+    left = _left(before, start, stop)
+    if isinstance(before, Open) and isinstance(left, int) and left != 1:
+        raise SpecError(f"it takes {left} of {before} entries; {give(before)}")
+    shape[axis % x.rank] = left
     return Filled(x.number, tuple(shape))
 
 
@@ -196,6 +200,10 @@ def gather(r: Reader, call: Call) -> tuple[Given, ...]:
             r.limit(at.array.size, *data.array.shape[:axis], *data.array.shape[axis + 1 :])
             return (Known(np.take(data.array, at.array.astype(np.int64), axis)),)
         return (_embedded(r, data, r.flow(at), axis),)
+    if isinstance(at, Flow) and at.rows is not None and isinstance(data, Flow) and axis == 0:
+        from lstmcore.interop.onnx.readers.counts import of_samples
+
+        return (of_samples(r, data, at),)
     places = whole(at, "places")
     if isinstance(data, Filled):
         shape = [*data.shape[:axis], *at.array.shape, *data.shape[axis + 1 :]]  # type: ignore[union-attr]  # Known
@@ -228,10 +236,13 @@ def _entry(r: Reader, x: Flow, axis: int, place: int) -> Flow:
 
 
 def _embedded(r: Reader, table: Known, ids: Flow, axis: int) -> Flow:
-    from lstmcore.interop.onnx.readers.counts import as_ids
+    from lstmcore.interop.onnx.readers.counts import as_ids, by_number
 
-    if ids.counts and table.rank == 2:
-        ids = as_ids(r, ids, table.array.shape[0]) or ids
+    if ids.counts and table.rank == 2 and table.array.dtype.kind == "f" and axis == 0:
+        found = as_ids(r, ids, table.array.shape[0])
+        if found is None:
+            return by_number(r, table, ids)
+        ids = found
     if table.rank != 2 or axis != 0 or ids.kind != "int" or table.array.dtype.kind != "f":
         raise SpecError(
             f"it takes entries of numbers of shape {table.array.shape} along axis {axis}; expected an embedding"

@@ -18,7 +18,7 @@ from lstmcore.interop.onnx.readers import cells
 from lstmcore.interop.onnx.readers.cells import Activation
 from lstmcore.interop.onnx.readers.items import Items, items
 from lstmcore.interop.onnx.readers.shape import transposed
-from lstmcore.interop.onnx.values import Array, Filled, Flow, Given, Known, Steps
+from lstmcore.interop.onnx.values import Array, Filled, Flow, Given, Known, Ramp, Steps
 from lstmcore.ops import Recurrent
 from lstmcore.program import Value
 
@@ -212,7 +212,7 @@ def _initial(given: _Given, position: int, k: int) -> Any:
     return r.op(ops.Reshape((units,)), one)
 
 
-def _spread_state(r: Reader, state: Known | Filled, like: Flow) -> Flow:
+def _spread_state(r: Reader, state: Known | Filled | Ramp, like: Flow) -> Flow:
     """Known numbers (directions, 1 or items, units) for every sample."""
     return r.spread(state, Flow(like.value, None if r.batch is None else 1, like.lengths))
 

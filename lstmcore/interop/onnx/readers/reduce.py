@@ -10,10 +10,10 @@ import numpy as np
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
-from lstmcore.interop.onnx.lengths import Length
+from lstmcore.interop.onnx.lengths import Length, times
 from lstmcore.interop.onnx.reader import Call, Reader
 from lstmcore.interop.onnx.readers.shape import whole
-from lstmcore.interop.onnx.values import Flow, Given, Known
+from lstmcore.interop.onnx.values import Flow, Given, Known, as_known
 from lstmcore.program import Value
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]
@@ -61,6 +61,16 @@ def _global(function: str) -> Read:
     return read
 
 
+def product(r: Reader, call: Call) -> tuple[Given, ...]:
+    """Of lengths, as exporters multiply them."""
+    call.only("axes", "keepdims", "noop_with_empty_axes")
+    x = call.at(0)
+    if not isinstance(x, Known) or x.rank > 1 or x.array.dtype.kind not in "iuO":
+        raise SpecError("there is no op for the product of values of the model")
+    made = as_known([times(*x.lengths())])
+    return (made if call.number("keepdims", 1) else Known(made.array.reshape(())),)
+
+
 TABLE: Mapping[str, Read] = MappingProxyType(
     {
         "ReduceSum": _over("sum", np.sum),
@@ -70,6 +80,7 @@ TABLE: Mapping[str, Read] = MappingProxyType(
         "ReduceSumSquare": _over("sum", np.sum, before="square"),
         "ReduceL1": _over("sum", np.sum, before="abs"),
         "ReduceL2": _over("sum", np.sum, before="square", after="sqrt"),
+        "ReduceProd": product,
         "GlobalAveragePool": _global("mean"),
         "GlobalMaxPool": _global("max"),
     }

@@ -11,7 +11,7 @@ from lstmcore import ops
 from lstmcore.errors import SpecError
 from lstmcore.interop.onnx.lengths import Length, Open, plus, quotient, times
 from lstmcore.interop.onnx.reader import Call, Reader, give
-from lstmcore.interop.onnx.values import Filled, Flow, Given, Known
+from lstmcore.interop.onnx.values import Filled, Flow, Given, Known, Ramp
 from lstmcore.program import Value
 
 Read = Callable[[Reader, Call], tuple[Given, ...]]
@@ -55,6 +55,8 @@ def transpose(r: Reader, call: Call) -> tuple[Given, ...]:
         return (Known(x.array.transpose(perm), x.name and f"{x.name}.T"),)
     if isinstance(x, Filled):
         return (Filled(x.number, tuple(x.shape[k] for k in perm)),)
+    if isinstance(x, Ramp):
+        return (x.at(perm.index(x.axis), x.rank),)
     return (transposed(r, x, perm),)
 
 
@@ -80,6 +82,11 @@ def reshape(r: Reader, call: Call) -> tuple[Given, ...]:
         raise SpecError("a shape with 0 in it, and allowzero=1: a value without numbers is not read")
     if isinstance(x, Known) and not any(isinstance(n, Open) for n in target):
         return (_known_reshaped(x, [int(n) for n in target if not isinstance(n, Open)]),)
+    if isinstance(x, Ramp):
+        to = _resolved(x.shape, [x.shape[k] if n == 0 and k < x.rank else n for k, n in enumerate(target)])
+        if to.count(1) != len(to) - 1:
+            raise SpecError(f"numbers of shape {x.shape} in the shape {to}")
+        return (x.at(next(k for k, n in enumerate(to) if n != 1), len(to)),)
     if isinstance(x, Filled):
         target = [x.shape[k] if n == 0 and k < x.rank else n for k, n in enumerate(target)]
         return (Filled(x.number, tuple(_resolved(x.shape, target))),)
@@ -176,6 +183,9 @@ def squeeze(r: Reader, call: Call) -> tuple[Given, ...]:
         return (Known(np.squeeze(x.array, gone), x.name),)
     if isinstance(x, Filled):
         return (_filled_squeeze(x, axes),)
+    if isinstance(x, Ramp):
+        others = [k % x.rank for k in axes or range(x.rank) if k % x.rank != x.axis]
+        return (x.at(x.axis - sum(k < x.axis for k in others), x.rank - len(others)),)
     flow = r.flow(x)
     have = r.lengths(flow)
     if axes is None:
@@ -214,6 +224,9 @@ def unsqueeze(r: Reader, call: Call) -> tuple[Given, ...]:
     places = sorted(axis % rank for axis in axes)
     if isinstance(x, Known):
         return (Known(np.expand_dims(x.array, tuple(places)), x.name),)
+    if isinstance(x, Ramp):
+        old = [k for k in range(rank) if k not in places]
+        return (x.at(old[x.axis], rank),)
     if isinstance(x, Filled):
         shape = list(x.shape)
         for place in places:
