@@ -28,11 +28,15 @@ from lstmcore.layers import (
     BatchNormalization,
     Bidirectional,
     Cell,
+    Concatenate,
     Dense,
     Embedding,
+    Flatten,
     Input,
     LSTMCell,
+    Masking,
     Multiply,
+    SimpleRNN,
     StackedRNNCells,
     TimeDistributed,
     Weight,
@@ -102,7 +106,18 @@ def stacked() -> Model:
     return Model(x, Dense(2, name="out>put.1")(RNN(cells)(x)))
 
 
-OURS = {made.__name__: made for made in (steep, parameters, frozen, stacked)}
+def beside_states() -> Model:
+    """Masks that act beside initial_state, as in Keras 2: one of words, one of numbers, each for two layers."""
+    x, z = Input((6,), dtype="int32"), Input((6, 3))
+    h = Dense(3)(Flatten()(z))
+    e, m = Embedding(9, 4, mask_zero=True)(x), Masking(0.0)(z)
+    a = GRU(3, return_sequences=True)(LSTM(4, return_sequences=True)(e), initial_state=h, mask="implied")
+    b = SimpleRNN(3, return_sequences=True)(m, initial_state=h, mask="implied")
+    c = [GRU(3)(one, initial_state=h, mask="implied") for one in (a, b, e, m)]
+    return Model([x, z], Concatenate()(c))
+
+
+OURS = {made.__name__: made for made in (steep, parameters, frozen, stacked, beside_states)}
 SPECIAL = ("translator", "chain", "stateful", "shared", "nested")
 SEEDS = [*OURS, *SPECIAL, *map(str, range(12))]
 
@@ -293,8 +308,9 @@ class Leaky(Cell):
 
 
 def implied() -> Model:
-    x, h = Input((None,), dtype="int32"), Input((3,))
-    return Model([x, h], GRU(3, name="reader")(Embedding(5, 2, mask_zero=True)(x), initial_state=h, mask="implied"))
+    """A model to be used within another, from which its mask comes."""
+    x, h = Input((None, 2)), Input((3,))
+    return Model([x, h], GRU(3, name="reader")(x, initial_state=h, mask="implied"))
 
 
 def every() -> Model:
@@ -321,7 +337,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a cell of one's own": (lambda: Sequential([Input((6, 3)), RNN(Leaky())]), "Leaky is a class of your own"),
     "gelu": (lambda: with_activation(name="gelu", approximate=True), "approximate=True"),
     "celu": (lambda: with_activation(name="celu", alpha=0.5), r"celu\(alpha=0.5\)"),
-    "an implied mask": (implied, "'reader'.*implied"),
+    "a mask implied from outside": (implied, "'reader'.*implied"),
     "masks joined by and": (every, "'both'.*where all its inputs do"),
     "a mask that Keras does not take": (told_a_mask, "'sum' is called with mask="),
     "a layer in two others": (shared_parts, "'twice' is a part of"),
