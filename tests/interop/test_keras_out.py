@@ -176,7 +176,8 @@ def told(models: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
         model = compiled(name)
         for _ in range(3):
             model.train_on_batch(x, y)
-        write(model, folder / f"trained_{name}")
+        with pytest.warns(UserWarning, match=f"trained_{name}.h5 has no place for what its optimizer remembers"):
+            write(model, folder / f"trained_{name}")
         logs = model.train_on_batch(x, y, return_dict=True)
         np.savez(folder / f"trained_{name}.npz", x=x, y=y)
         (folder / f"trained_{name}.json").write_text(json.dumps(logs))
@@ -353,6 +354,20 @@ def test_what_keras_cannot_say_is_refused_by_name(what: str, tmp_path: Path) -> 
         lc.export_model(make(), path)
     assert path.read_bytes() == b"as it was"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_does_not_go_along_is_named(tmp_path: Path) -> None:
+    model = Sequential([Input(batch_shape=(2, 6, 3)), LSTM(2, stateful=True)])
+    for form in (".keras", ".h5"):
+        lc.export_model(model, tmp_path / f"m{form}")
+    model.predict(np.ones((2, 6, 3)), verbose=0)
+    for form in (".keras", ".h5"):
+        with pytest.warns(UserWarning, match=f"m{form} has no place for the states"):
+            lc.export_model(model, tmp_path / f"m{form}")
+    trains = compiled("sgd")
+    with pytest.warns(UserWarning, match=r"m.h5 has no place for how it trains"):
+        lc.export_model(trains, tmp_path / "m.h5", keras=2)
+    lc.export_model(trains, tmp_path / "m.h5", keras=2, compiled=False)
 
 
 def test_masks_joined_by_and_are_the_rule_of_keras_2(tmp_path: Path) -> None:
