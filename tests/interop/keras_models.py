@@ -170,7 +170,17 @@ def nested() -> Any:
     return keras.Sequential([L.Input((5, 3)), first, keras.Sequential([L.Dense(2), deepest])])
 
 
-SPECIAL = {made.__name__: made for made in (translator, chain, trained, stateful, shared, nested)}
+def corners() -> Any:
+    """Masks that Keras computes by several operations; weights that are single numbers."""
+    x = L.Input((6,), dtype="int32")
+    e = L.Embedding(9, 3, mask_zero=True)(x)
+    a, b = L.Dense(3)(e), L.LSTM(3, return_sequences=True)(e)
+    c = L.GlobalAveragePooling1D()(L.Concatenate(axis=2)([a, b]))
+    s = L.LSTM(2)(L.AdditiveAttention()([a, b]))
+    return keras.Model(x, L.Concatenate()([c, s, L.GRU(2)(L.Attention(use_scale=True, score_mode="concat")([a, b]))]))
+
+
+SPECIAL = {made.__name__: made for made in (translator, chain, trained, stateful, shared, nested, corners)}
 
 
 def randomise(model: Any, rng: np.random.Generator) -> None:

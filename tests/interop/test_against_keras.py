@@ -16,7 +16,7 @@ import pytest
 import lstmcore as lc
 
 LIMIT = 16
-SEEDS = ["translator", "chain", "trained", "stateful", "shared", "nested", *map(str, range(24))]
+SEEDS = ["translator", "chain", "trained", "stateful", "shared", "nested", "corners", *map(str, range(24))]
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("keras") is None, reason="Keras is not installed: pip install 'lstmcore[tensorflow]'"

@@ -30,11 +30,15 @@ from lstmcore.layers import (
     BatchNormalization,
     Bidirectional,
     Cell,
+    Concatenate,
     Dense,
     Embedding,
+    Flatten,
     Input,
     LSTMCell,
+    Masking,
     Multiply,
+    SimpleRNN,
     StackedRNNCells,
     TimeDistributed,
     Weight,
@@ -109,7 +113,18 @@ def lifted() -> Model:
     return layered(programs.many())
 
 
-OURS = {made.__name__: made for made in (steep, parameters, frozen, stacked, lifted)}
+def beside_states() -> Model:
+    """Masks that act beside initial_state, as in Keras 2: one of words, one of numbers, each for two layers."""
+    x, z = Input((6,), dtype="int32"), Input((6, 3))
+    h = Dense(3)(Flatten()(z))
+    e, m = Embedding(9, 4, mask_zero=True)(x), Masking(0.0)(z)
+    a = GRU(3, return_sequences=True)(LSTM(4, return_sequences=True)(e), initial_state=h, mask="implied")
+    b = SimpleRNN(3, return_sequences=True)(m, initial_state=h, mask="implied")
+    c = [GRU(3)(one, initial_state=h, mask="implied") for one in (a, b, e, m)]
+    return Model([x, z], Concatenate()(c))
+
+
+OURS = {made.__name__: made for made in (steep, parameters, frozen, stacked, lifted, beside_states)}
 SPECIAL = ("translator", "chain", "stateful", "shared", "nested")
 SEEDS = [*OURS, *SPECIAL, *map(str, range(12))]
 
@@ -168,7 +183,8 @@ def told(models: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
         model = compiled(name)
         for _ in range(3):
             model.train_on_batch(x, y)
-        write(model, folder / f"trained_{name}")
+        with pytest.warns(UserWarning, match=f"trained_{name}.h5 has no place for what its optimizer remembers"):
+            write(model, folder / f"trained_{name}")
         logs = model.train_on_batch(x, y, return_dict=True)
         np.savez(folder / f"trained_{name}.npz", x=x, y=y)
         (folder / f"trained_{name}.json").write_text(json.dumps(logs))
@@ -300,8 +316,9 @@ class Leaky(Cell):
 
 
 def implied() -> Model:
-    x, h = Input((None,), dtype="int32"), Input((3,))
-    return Model([x, h], GRU(3, name="reader")(Embedding(5, 2, mask_zero=True)(x), initial_state=h, mask="implied"))
+    """A model to be used within another, from which its mask comes."""
+    x, h = Input((None, 2)), Input((3,))
+    return Model([x, h], GRU(3, name="reader")(x, initial_state=h, mask="implied"))
 
 
 def every() -> Model:
@@ -328,7 +345,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a cell of one's own": (lambda: Sequential([Input((6, 3)), RNN(Leaky())]), "Leaky is a class of your own"),
     "gelu": (lambda: with_activation(name="gelu", approximate=True), "approximate=True"),
     "celu": (lambda: with_activation(name="celu", alpha=0.5), r"celu\(alpha=0.5\)"),
-    "an implied mask": (implied, "'reader'.*implied"),
+    "a mask implied from outside": (implied, "'reader'.*implied"),
     "masks joined by and": (every, "'both'.*where all its inputs do"),
     "a mask that Keras does not take": (told_a_mask, "'sum' is called with mask="),
     "a layer in two others": (shared_parts, "'twice' is a part of"),
@@ -344,6 +361,20 @@ def test_what_keras_cannot_say_is_refused_by_name(what: str, tmp_path: Path) -> 
         lc.export_model(make(), path)
     assert path.read_bytes() == b"as it was"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_does_not_go_along_is_named(tmp_path: Path) -> None:
+    model = Sequential([Input(batch_shape=(2, 6, 3)), LSTM(2, stateful=True)])
+    for form in (".keras", ".h5"):
+        lc.export_model(model, tmp_path / f"m{form}")
+    model.predict(np.ones((2, 6, 3)), verbose=0)
+    for form in (".keras", ".h5"):
+        with pytest.warns(UserWarning, match=f"m{form} has no place for the states"):
+            lc.export_model(model, tmp_path / f"m{form}")
+    trains = compiled("sgd")
+    with pytest.warns(UserWarning, match=r"m.h5 has no place for how it trains"):
+        lc.export_model(trains, tmp_path / "m.h5", keras=2)
+    lc.export_model(trains, tmp_path / "m.h5", keras=2, compiled=False)
 
 
 def test_masks_joined_by_and_are_the_rule_of_keras_2(tmp_path: Path) -> None:

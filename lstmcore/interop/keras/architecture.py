@@ -25,7 +25,10 @@ _OF_ANY_LAYER = ("name", "trainable", "dtype", "batch_input_shape")
 _OPERATIONS = "keras.src.ops"
 _POLICIES = ("Policy", "PolicyV1", "DTypePolicy", "FloatDTypePolicy")
 _HALVES = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
-_MASK_OPERATIONS = ("NotEqual", "Any", "LogicalOr", "LogicalAnd", "ExpandDims", "OnesLike", "Cast", "Max")
+_MASK_OPERATIONS = (
+    *("NotEqual", "Any", "LogicalOr", "LogicalAnd", "ExpandDims", "OnesLike", "ZerosLike", "Cast", "Max"),
+    "ConvertToTensor",
+)
 
 Entry = dict[str, Any]
 

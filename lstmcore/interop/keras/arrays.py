@@ -148,7 +148,7 @@ class Match:
 
     def _cast(self, array: Array, dtype: np.dtype[Any], path: str) -> Array:
         with np.errstate(over="ignore"):
-            cast = np.ascontiguousarray(array, dtype)
+            cast = np.asarray(array, dtype, order="C")  # ascontiguousarray would give a scalar an axis
         if array.dtype.itemsize > cast.dtype.itemsize and not np.array_equal(cast, array, equal_nan=True):
             raise self.error(f"{path} is of {dtype}, and the file's {array.dtype} does not fit into it")
         return cast

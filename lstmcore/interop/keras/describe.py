@@ -8,6 +8,7 @@ from typing import Any
 from lstmcore import activations, configs
 from lstmcore.activations import Function
 from lstmcore.errors import ExportError, SpecError
+from lstmcore.interop.keras.implied import computed
 from lstmcore.interop.keras.operations import written
 from lstmcore.layers.symbolic import EVERY, IMPLIED
 from lstmcore.models.base import BaseModel
@@ -49,6 +50,7 @@ def described(model: BaseModel, activation: Callable[[Function], Any] | None = N
     try:
         check_shared(model)
         data = without_arrays(model.serialize())
+        data = data if implied else computed(data)
     except SpecError as error:
         raise ExportError(f"{model.called()} cannot be written for Keras: {error}") from None
     result: Entry = _said(_frozen(data), activation or _activation, implied)
@@ -112,7 +114,8 @@ def _check_masks(entry: Mapping[str, Any], implied: bool) -> None:
         if mask == IMPLIED:
             raise ExportError(
                 f"layer {name!r}: the mask that comes with its input acts beside its initial_state (mask='implied', as "
-                "in Keras 2), and in Keras 3 it would not. Export to ONNX, or to .h5 with keras=2."
+                "in Keras 2), in Keras 3 it would not, and no one Embedding or Masking of this model makes it. "
+                "Export to ONNX, or to .h5 with keras=2."
             )
         if mask is not None and kind not in _TAKE_MASKS:
             raise ExportError(

@@ -284,7 +284,7 @@ def strange_mask(entries: Sequence[Mapping[str, Any]], masks: set[str]) -> str |
     """
     made = set(_made_masks(entries))
     for entry in entries:
-        if entry.get("name") not in masks or entry.get("class_name") == "OnesLike":
+        if entry.get("name") not in masks or entry.get("class_name") in ("OnesLike", "ZerosLike"):
             continue
         for node in entry.get("inbound_nodes") or []:
             args = node.get("args") if isinstance(node, Mapping) else None

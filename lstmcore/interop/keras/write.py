@@ -6,9 +6,12 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
+
+import numpy as np
 
 import lstmcore
 from lstmcore.interop import vectors
@@ -39,6 +42,7 @@ def write_archive(model: BaseModel, path: PathLike, *, compiled: bool = True) ->
     """Writes a ``.keras`` file that Keras 3 loads with ``keras.models.load_model``, atomically.
 
     A compiled model arrives compiled, with its optimizer as far as it has come; ``compiled=False`` leaves that out.
+    States that stateful layers keep do not go along; a warning says so.
 
     Raises:
         ExportError: Keras cannot hold this model, and what would be lost.
@@ -48,6 +52,7 @@ def write_archive(model: BaseModel, path: PathLike, *, compiled: bool = True) ->
     model = layered(model, compiled)
     data = described(model)
     config = _compile_config(model, compiled)
+    _tell_lost(_states(model), path)
     if config is not None:
         data["compile_config"] = config
     metadata = {
@@ -83,11 +88,28 @@ def write_hdf5_file(model: BaseModel, path: PathLike, *, compiled: bool = True, 
     texts: dict[str, str | list[str]] = {"model_config": json.dumps(data), "keras_version": version}
     texts[VECTORS] = _in_pieces(vectors.of_model(model))
     config = _compile_config(model, compiled and generation == 3, names=False)
+    trains = compiled and isinstance(model, TrainableModel) and model.compiled_with is not None
+    lost = [] if not trains else ["how it trains"] if generation == 2 else _slots(model)
+    _tell_lost([*lost, *_states(model)], path)
     if config is not None:
         texts["training_config"] = json.dumps(_legacy_training(config))
     with replacing(path) as file:
         write_hdf5(file, _listed(model, texts))
     return None
+
+
+def _states(model: BaseModel) -> list[str]:
+    return ["the states that its stateful layers keep"] if any(map(np.any, model.states.values())) else []
+
+
+def _slots(model: Any) -> list[str]:
+    return ["what its optimizer remembers"] if model.progress()[1] else []
+
+
+def _tell_lost(lost: list[str], path: PathLike) -> None:
+    if lost:
+        name = os.path.basename(os.fspath(path))
+        warnings.warn(f"{name} has no place for {' and for '.join(lost)}.", UserWarning, stacklevel=4)
 
 
 def _in_pieces(text: str) -> list[str]:
