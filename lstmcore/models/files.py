@@ -36,7 +36,10 @@ PathLike = str | os.PathLike[str]
 def save(model: BaseModel, path: PathLike) -> None:
     """Writes the model to a ``.safetensors`` file."""
     if Path(path).suffix != ".safetensors":
-        raise SpecError(f"models are saved to .safetensors files; given {Path(path).name!r}")
+        raise SpecError(
+            f"models are saved to .safetensors files; given {Path(path).name!r}. "
+            "lc.export_model writes the formats of others."
+        )
     check_shared(model)
     write(path, model.weights, unbuilt_description(model))
 

@@ -37,7 +37,6 @@ Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 
 NAME = "checkpoint.safetensors"
-LOCK = f".{NAME}.lock"
 HOLDS = "training"
 _SLOTS, _STATES, _SCORES, _CALLBACKS = BESIDE_WEIGHTS
 _SHOWN = 12
@@ -79,7 +78,7 @@ class Checkpoint:
     def alone(self) -> Iterator[None]:
         """Keeps other trainings, of this process too, out of the directory. InputError where there is one already."""
         try:
-            with locked(self.directory / LOCK):
+            with locked(self.directory):
                 for left in self.directory.glob(f".{NAME}.*.tmp"):  # by a writer that was killed
                     with suppress(OSError):
                         left.unlink()

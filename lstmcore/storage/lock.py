@@ -1,67 +1,69 @@
-"""A file that one process holds alone, for as long as it lives."""
+"""A folder that one process holds alone, for as long as it lives."""
 
 from __future__ import annotations
 
-import errno
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from pathlib import Path
 
 from lstmcore.storage.atomic import PathLike
 
-_held: set[str] = set()
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+_held: set[int] = set()
 
 
 class Taken(Exception):  # noqa: N818  what it means is for the caller to say
-    """Somebody else holds the file; the text says who, where that is known."""
+    """Somebody else holds the folder; the text says who, where that is known."""
 
 
 @contextmanager
-def locked(path: PathLike) -> Iterator[None]:
-    """Holds the file, which is made if need be and stays, while the block runs. `Taken` where another does.
+def locked(folder: PathLike) -> Iterator[None]:
+    """Holds the folder while the block runs; `Taken` where another does, in this process or another of this machine.
 
-    The system lets go of it when the process ends, in whatever way: a file that is left behind locks nobody out. Where
-    the file system has no locks, a warning says so.
+    Nothing is written into it. The system lets go of it when the process ends, in whatever way. Where the file system
+    has no locks, a warning says so; on Windows, which cannot lock a folder, nothing is held.
     """
-    place = os.path.realpath(path)
-    if place in _held:
-        raise Taken("this very process")
-    descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
-    _held.add(place)
+    if os.name != "posix":
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        _lock(descriptor, place)
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()}".encode())
+        _lock(descriptor, os.fspath(folder))
+        _held.add(descriptor)
         yield
     finally:
-        _held.discard(place)
-        with suppress(OSError):
-            os.close(descriptor)
+        _held.discard(descriptor)
+        os.close(descriptor)
 
 
-def _lock(descriptor: int, place: str) -> None:
+def _lock(descriptor: int, folder: str) -> None:
+    import fcntl
+
     try:
-        _take(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Taken(_holder(descriptor)) from None
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise Taken(os.read(descriptor, 64).decode("ascii", "replace").strip() or "another process") from None
         warnings.warn(
-            f"{os.path.dirname(place)} is on a file system without locks: see to it that no other process writes there",
-            stacklevel=5,
+            f"{folder} cannot be locked ({error.strerror}): see to it that no other process writes there", stacklevel=5
         )
 
 
-def _take(descriptor: int) -> None:
-    """Locks the file for this process and none that it starts; OSError where another has it."""
-    if os.name == "posix":
-        import fcntl
+def _holder(descriptor: int) -> str:
+    """Who it is, where the system tells (proc(5), /proc/locks): kind, mode, process, device and inode of each lock."""
+    inode = f":{os.fstat(descriptor).st_ino}"
+    told = Path("/proc/locks")
+    rows = [line.split() for line in told.read_text().splitlines()] if told.exists() else []
+    found = [row[4] for row in rows if len(row) > 5 and row[1] == "FLOCK" and row[5].endswith(inode)]
+    return f"process {found[0]}" if found else "another process"
 
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    else:
-        import msvcrt
 
-        os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # behind the text, which others may read
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # there is one on Windows alone
-        os.lseek(descriptor, 0, os.SEEK_SET)
+def _let_go() -> None:
+    """A process that was forked holds nothing: it may outlive the one that does."""
+    while _held:
+        os.close(_held.pop())
+
+
+if os.name == "posix":
+    os.register_at_fork(after_in_child=_let_go)
