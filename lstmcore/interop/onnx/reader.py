@@ -187,6 +187,8 @@ class Reader:
         if isinstance(op, (ops.Constant, ops.Parameter)) or (inputs and {v.name for v in inputs} <= self._unbatched):
             self._unbatched |= names
             return
+        if op.inputs[-1:] == ("like",) and not isinstance(op, (ops.Zeros, ops.Unfold)):
+            inputs = inputs[:-1]  # the other gives its dtype alone
         batched = [value.name for value in inputs if value.name not in self._unbatched]
         if isinstance(op, (ops.Fold, ops.Unfold)):  # `fold` says what it is; an unfolded value is as its like
             if isinstance(op, ops.Unfold) and inputs[1].name in self.folded:
@@ -228,6 +230,12 @@ class Reader:
             self._paths[unique] = path
             self.weights[path] = numbers
         return self._paths[unique]
+
+    def named(self, path: str) -> tuple[str, Array, Any]:
+        """What a weight was made of: its name, its numbers, and its key."""
+        made = next(unique for unique, known in self._paths.items() if known == path)
+        name, key = made[:2] if isinstance(made, tuple) else (path, object())
+        return name, self.weights[path], key
 
     def _safe(self, name: str) -> str:
         """A name that files may have: the same, but for what they may not."""
@@ -365,8 +373,23 @@ class Reader:
         """A float value of that batch."""
         if like.kind == "float":
             return like.value
-        one = self.op(ops.Parameter((1,)), weights={"value": self.weight("one", np.ones(1))})
-        return self.op(ops.Cast(), like.value, one)
+        return self.op(ops.Cast(), like.value, self.some_float())
+
+    def some_float(self) -> Value:
+        """A float value, for its dtype: one of the model, or if there is none a weight.
+
+        That is an embedding, where there is one: files in which ids come first have it anyway.
+        """
+        for given in self.known.values():
+            if isinstance(given, Flow) and given.kind == "float":
+                return given.value
+        tables = (node.input[0] for node in self.loaded.graph.node if node.op_type == "Gather")
+        found = (self.loaded.arrays[name] for name in tables if name in self.loaded.arrays)
+        table = next((array for array in found if array.ndim == 2 and array.dtype.kind == "f"), None)
+        if table is None:
+            return self.op(ops.Parameter((1,)), weights={"value": self.weight("one", np.ones(1), "one")})
+        name = next(name for name, array in self.loaded.arrays.items() if array is table)
+        return self.op(ops.Parameter(table.shape), weights={"value": self.weight(name, table)})
 
     def lengths(self, flow: Flow) -> list[Length]:
         """The lengths of its axes in ONNX."""

@@ -337,8 +337,7 @@ def cast(r: Reader, call: Call) -> tuple[Given, ...]:
             raise SpecError(f"it casts to {np.dtype(to)} in a model of {r.dtype}")
         return (flow,)
     if wanted == "float":
-        one = r.op(ops.Parameter((1,)), weights={"value": r.weight("one", np.ones(1))})
-        return (Flow(r.op(ops.Cast(), flow.value, one), flow.batch, flow.lengths),)
+        return (Flow(r.op(ops.Cast(), flow.value, r.some_float()), flow.batch, flow.lengths),)
     if wanted == "bool":
         return (Flow(r.op(ops.NotEqual(0.0), flow.value), flow.batch, flow.lengths),)
     raise SpecError(f"it makes ints of {flow.kind}s, for which there is no op")
