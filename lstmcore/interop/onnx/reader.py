@@ -26,7 +26,7 @@ from lstmcore.storage.container import is_name
 
 KINDS: Mapping[str, Kind] = {"f": "float", "i": "int", "u": "int", "b": "bool"}
 # What comes of an attribute of another type, a number out of range, numbers of shapes that do not fit.
-_MISFITS = (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError, ZeroDivisionError)
+_MISFITS = (TypeError, ValueError, IndexError, KeyError, AttributeError, ArithmeticError, RuntimeError)
 MOST_CONSTANT = 1 << 24  # numbers that nodes may compute before the model runs
 
 
@@ -270,11 +270,13 @@ class Reader:
 
     def spread(self, given: Known | Filled | Ramp, like: Flow) -> Flow:
         """Known numbers as a value with a batch: repeated along it, where they have length 1 there."""
+        from lstmcore.interop.onnx.readers import open_numbers
+
         source = self.float_like(like)
         if isinstance(given, Ramp):
-            return self._ramp(given, like)
+            return open_numbers.ramp(self, given, like)
         if isinstance(given, Known) and not given.whole and given.array.size == 1:
-            return self.length(given.lengths()[0], like.batch, given.rank, like)
+            return open_numbers.length(self, given.lengths()[0], like.batch, given.rank, like)
         if isinstance(given, Known):
             if given.array.dtype.kind != "f":
                 raise SpecError(f"known numbers of {given.array.dtype} meet values of the model")
@@ -295,56 +297,16 @@ class Reader:
             lengths[batch] = self.batch
         return Flow(y, batch, tuple(lengths))
 
-    def _ramp(self, ramp: Ramp, like: Flow) -> Flow:
-        from lstmcore.interop.onnx.readers.cells import positions
-
-        n, place = ramp.shape[ramp.axis], like.batch
-        if not isinstance(n, Open) or n == self.batch or not isinstance(ramp.scale, int):
-            raise SpecError("it computes with the number of each sample, which no sample knows")
-        if place is not None and (place >= ramp.rank or place == ramp.axis):
-            raise SpecError(f"numbers of shape {ramp.shape} have no axis for the batch")
-        zeros = self.op(ops.Reshape((-1, 1)), self._zeros_along(n))
-        y = positions(self, zeros)
-        if ramp.scale != 1:
-            y = self.op(ops.Binary("multiply"), y, self.constant(ramp.scale, y))
-        if ramp.offset:
-            y = self.op(ops.Binary("add"), y, self.constant(ramp.offset, y))
-        shape = tuple(-1 if k == ramp.axis else 1 for k in range(ramp.rank) if k != place)
-        lengths = list(ramp.shape)
-        if place is not None and self.batch is not None:
-            lengths[place] = self.batch
-        return Flow(self.op(ops.Reshape(shape), y), place, tuple(lengths), counts=True)
-
-    def length(self, n: Length, batch: int | None, rank: int, like: Flow) -> Flow:
-        """A length as a number of the model, for each sample."""
-        rank = max(rank, 1 if batch is None else batch + 1)
-        rest = tuple([1] * (rank - (batch is not None)))
-        terms = n.terms if isinstance(n, Open) else (((), n),)
-        total: Value | None = None
-        for names, count in terms:
-            zeros = self.op(ops.Zeros(rest), self.float_like(like))
-            y = self.op(ops.Binary("add"), zeros, self.constant(count, zeros))
-            for name in names:
-                ones = self.op(ops.Unary("exp"), self._zeros_along(opened(name)))
-                steps = self.op(ops.Reshape(rest), self.op(ops.Reduce("sum", (1,), True), ones))
-                y = self.op(ops.Binary("multiply"), y, steps)
-            total = y if total is None else self.op(ops.Binary("add"), total, y)
-        assert total is not None
-        lengths: list[Length] = [1] * rank
-        if batch is not None and self.batch is not None:
-            lengths[batch] = self.batch
-        return Flow(total, batch, tuple(lengths))
-
     def zeros(self, rest: Sequence[Length], like: Value) -> Value:
         """Zeros (batch, *rest), also where lengths of the rest are open."""
         y = self.op(ops.Zeros(tuple(1 if isinstance(n, Open) else n for n in rest)), like)
         for k, n in enumerate(rest):
             if isinstance(n, Open):
                 shape = tuple(-1 if place == k else 1 for place in range(len(rest)))
-                y = self.op(ops.Binary("add"), y, self.op(ops.Reshape(shape), self._zeros_along(n)))
+                y = self.op(ops.Binary("add"), y, self.op(ops.Reshape(shape), self.zeros_along(n)))
         return y
 
-    def _zeros_along(self, n: Open) -> Value:
+    def zeros_along(self, n: Open) -> Value:
         """Zeros (batch, n) for a length that is open: that of an axis of some value."""
         if n not in self._blanks:
             self._blanks[n] = self._new_zeros_along(n)

@@ -242,12 +242,14 @@ def _broad(r: Reader, given: tuple[Given, ...], rank: int) -> tuple[Length, ...]
 
 def operand(r: Reader, given: Given, rank: int, batch: int | None, like: Flow) -> Value:
     """The value with axes that broadcast as ONNX's do."""
+    from lstmcore.interop.onnx.readers.open_numbers import length
+
     if isinstance(given, Ramp):
         given = r.spread(given.at(given.axis + rank - given.rank, rank), Flow(like.value, batch))
     if isinstance(given, Filled):
         given = r.spread(given, like)
     if isinstance(given, Known) and not given.whole and given.array.size == 1:
-        given = r.length(given.lengths()[0], batch, rank, like)
+        given = length(r, given.lengths()[0], batch, rank, like)
     if isinstance(given, Flow):
         return widened(r, given, rank)
     numbers = given.array
