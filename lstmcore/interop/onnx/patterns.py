@@ -158,7 +158,7 @@ class _Search:
         gathered = {user.output[0] for user in self.users[y] if user.op_type == "GatherND"}
         if len(gathered) != len(self.users[y]):
             return None
-        chosen = [user.output[0] for name in gathered for user in self.users[name]]
+        chosen = [user.output[0] for name in gathered for user in self.users.get(name, ())]
         for turned in (False, True):
             for zeroed in (False, True):
                 for name in chosen:

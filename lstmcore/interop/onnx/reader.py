@@ -28,7 +28,7 @@ from lstmcore.storage.container import is_name
 
 KINDS: Mapping[str, Kind] = {"f": "float", "i": "int", "u": "int", "b": "bool"}
 # What comes of an attribute of another type, a number out of range, numbers of shapes that do not fit.
-_MISFITS = (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError, ZeroDivisionError)
+_MISFITS = (TypeError, ValueError, IndexError, KeyError, AttributeError, ArithmeticError, RuntimeError)
 # What all nodes together may compute before the model runs: numbers, beside so many for each that the file holds, and
 # products of numbers; and into how many parts they may cut the model's values.
 MOST_CONSTANT, FOR_EACH = 1 << 20, 4
@@ -195,6 +195,8 @@ class Reader:
         if isinstance(op, (ops.Constant, ops.Parameter)) or (inputs and {v.name for v in inputs} <= self._unbatched):
             self._unbatched |= names
             return
+        if op.inputs[-1:] == ("like",) and not isinstance(op, (ops.Zeros, ops.Unfold)):
+            inputs = inputs[:-1]  # the other gives its dtype alone
         batched = [value.name for value in inputs if value.name not in self._unbatched]
         if isinstance(op, (ops.Fold, ops.Unfold)):  # `fold` says what it is; an unfolded value is as its like
             if isinstance(op, ops.Unfold) and inputs[1].name in self.folded:
@@ -237,6 +239,12 @@ class Reader:
             self.weights[path] = contiguous(np.asarray(array, self.dtype))
         return self._paths[unique]
 
+    def named(self, path: str) -> tuple[str, Array, Any]:
+        """What a weight was made of: its name, its numbers, and its key."""
+        made = next(unique for unique, known in self._paths.items() if known == path)
+        name, key = made[:2] if isinstance(made, tuple) else (path, object())
+        return name, self.weights[path], key
+
     def _safe(self, name: str) -> str:
         """A name that files may have: the same, but for what they may not."""
         kept = re.sub(r"[^\w.:\-/]", "_", name)
@@ -270,11 +278,13 @@ class Reader:
 
     def spread(self, given: Known | Filled | Ramp, like: Flow) -> Flow:
         """Known numbers as a value with a batch: repeated along it, where they have length 1 there."""
+        from lstmcore.interop.onnx.readers import open_numbers
+
         source = self.float_like(like)
         if isinstance(given, Ramp):
-            return self._ramp(given, like)
+            return open_numbers.ramp(self, given, like)
         if isinstance(given, Known) and not given.whole and given.array.size == 1:
-            return self.length(given.lengths()[0], like.batch, given.rank, like)
+            return open_numbers.length(self, given.lengths()[0], like.batch, given.rank, like)
         if isinstance(given, Known):
             if given.array.dtype.kind != "f":
                 raise SpecError(f"known numbers of {given.array.dtype} meet values of the model")
@@ -295,56 +305,16 @@ class Reader:
             lengths[batch] = self.batch
         return Flow(y, batch, tuple(lengths))
 
-    def _ramp(self, ramp: Ramp, like: Flow) -> Flow:
-        from lstmcore.interop.onnx.readers.cells import positions
-
-        n, place = ramp.shape[ramp.axis], like.batch
-        if not isinstance(n, Open) or n == self.batch or not isinstance(ramp.scale, int):
-            raise SpecError("it computes with the number of each sample, which no sample knows")
-        if place is not None and (place >= ramp.rank or place == ramp.axis):
-            raise SpecError(f"numbers of shape {ramp.shape} have no axis for the batch")
-        zeros = self.op(ops.Reshape((-1, 1)), self._zeros_along(n))
-        y = positions(self, zeros)
-        if ramp.scale != 1:
-            y = self.op(ops.Binary("multiply"), y, self.constant(ramp.scale, y))
-        if ramp.offset:
-            y = self.op(ops.Binary("add"), y, self.constant(ramp.offset, y))
-        shape = tuple(-1 if k == ramp.axis else 1 for k in range(ramp.rank) if k != place)
-        lengths = list(ramp.shape)
-        if place is not None and self.batch is not None:
-            lengths[place] = self.batch
-        return Flow(self.op(ops.Reshape(shape), y), place, tuple(lengths), counts=True)
-
-    def length(self, n: Length, batch: int | None, rank: int, like: Flow) -> Flow:
-        """A length as a number of the model, for each sample."""
-        rank = max(rank, 1 if batch is None else batch + 1)
-        rest = tuple([1] * (rank - (batch is not None)))
-        terms = n.terms if isinstance(n, Open) else (((), n),)
-        total: Value | None = None
-        for names, count in terms:
-            zeros = self.op(ops.Zeros(rest), self.float_like(like))
-            y = self.op(ops.Binary("add"), zeros, self.constant(count, zeros))
-            for name in names:
-                ones = self.op(ops.Unary("exp"), self._zeros_along(opened(name)))
-                steps = self.op(ops.Reshape(rest), self.op(ops.Reduce("sum", (1,), True), ones))
-                y = self.op(ops.Binary("multiply"), y, steps)
-            total = y if total is None else self.op(ops.Binary("add"), total, y)
-        assert total is not None
-        lengths: list[Length] = [1] * rank
-        if batch is not None and self.batch is not None:
-            lengths[batch] = self.batch
-        return Flow(total, batch, tuple(lengths))
-
     def zeros(self, rest: Sequence[Length], like: Value) -> Value:
         """Zeros (batch, *rest), also where lengths of the rest are open."""
         y = self.op(ops.Zeros(tuple(1 if isinstance(n, Open) else n for n in rest)), like)
         for k, n in enumerate(rest):
             if isinstance(n, Open):
                 shape = tuple(-1 if place == k else 1 for place in range(len(rest)))
-                y = self.op(ops.Binary("add"), y, self.op(ops.Reshape(shape), self._zeros_along(n)))
+                y = self.op(ops.Binary("add"), y, self.op(ops.Reshape(shape), self.zeros_along(n)))
         return y
 
-    def _zeros_along(self, n: Open) -> Value:
+    def zeros_along(self, n: Open) -> Value:
         """Zeros (batch, n) for a length that is open: that of an axis of some value."""
         if n not in self._blanks:
             self._blanks[n] = self._new_zeros_along(n)
@@ -373,8 +343,23 @@ class Reader:
         """A float value of that batch."""
         if like.kind == "float":
             return like.value
-        one = self.op(ops.Parameter((1,)), weights={"value": self.weight("one", np.ones(1))})
-        return self.op(ops.Cast(), like.value, one)
+        return self.op(ops.Cast(), like.value, self.some_float())
+
+    def some_float(self) -> Value:
+        """A float value, for its dtype: one of the model, or if there is none a weight.
+
+        That is an embedding, where there is one: files in which ids come first have it anyway.
+        """
+        for given in self.known.values():
+            if isinstance(given, Flow) and given.kind == "float":
+                return given.value
+        tables = (node.input[0] for node in self.loaded.graph.node if node.op_type == "Gather")
+        found = (self.loaded.arrays[name] for name in tables if name in self.loaded.arrays)
+        table = next((array for array in found if array.ndim == 2 and array.dtype.kind == "f"), None)
+        if table is None:
+            return self.op(ops.Parameter((1,)), weights={"value": self.weight("one", np.ones(1), "one")})
+        name = next(name for name, array in self.loaded.arrays.items() if array is table)
+        return self.op(ops.Parameter(table.shape), weights={"value": self.weight(name, table)})
 
     def lengths(self, flow: Flow) -> list[Length]:
         """The lengths of its axes in ONNX."""

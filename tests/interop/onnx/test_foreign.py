@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import ort
 import pytest
 import torch
 import torch_models
 
 from lstmcore.errors import UnsupportedFileError
-from lstmcore.interop.onnx import read
+from lstmcore.interop.onnx import read, verify, write
 
 EXPORTED = sorted((Path(__file__).parents[1] / "data" / "exported").glob("*.onnx"))
 # What each is refused for: there is no op for it, or it depends on a length that a user must give.
@@ -128,8 +129,6 @@ def test_sequences_without_a_batch(tmp_path: Path) -> None:
 
 def test_rows_of_all_samples(tmp_path: Path) -> None:
     """As language models have them: time goes into the batch, and stays there."""
-    import onnx
-
     path = tmp_path / "m.onnx"
     example = exported("viewed", path)
     proto = onnx.load(path)
@@ -144,6 +143,23 @@ def test_rows_of_all_samples(tmp_path: Path) -> None:
     compared(path, {"x": example.inputs["x"].numpy()}, model)
 
 
+AGAIN = ["gathered_last", "length_mask", "conv_pool_ceil", "words_masked_mean", "folded_conv", "gelu_glu", "positional"]
+
+
+@pytest.mark.parametrize("name", [*AGAIN, *(path.stem for path in EXPORTED)])
+def test_what_was_read_is_written_again(name: str, tmp_path: Path) -> None:
+    """By its own metadata it comes back to the bit, which is proved by the graph."""
+    if name in AGAIN:
+        exported(name, tmp_path / "m.onnx")
+    path = tmp_path / "m.onnx" if name in AGAIN else EXPORTED[0].with_name(f"{name}.onnx")
+    model = read(path)
+    write(model, tmp_path / "again.onnx")
+    assert verify(tmp_path / "again.onnx").ok
+    again = read(tmp_path / "again.onnx")
+    assert again.to_json() == model.to_json()
+    assert all(again.weights[key].tobytes() == array.tobytes() for key, array in model.weights.items())
+
+
 @pytest.mark.parametrize("path", EXPORTED, ids=lambda path: path.stem)
 def test_a_file_of_tensorflow(path: Path) -> None:
     """Keras 3 and tf2onnx: GRUs, masks and what runs backwards are Loops."""
@@ -154,6 +170,30 @@ def test_a_file_of_tensorflow(path: Path) -> None:
     found = dict(zip(model.output_names, [model.predict(next(iter(inputs.values())))], strict=True))
     for name, y in found.items():
         ort.agree(y, arrays[f"out|{name}"])
+
+
+def _other_step(body: Any) -> None:
+    """The loop's counter goes on by 2."""
+    one = next(tensor for tensor in body.initializer if tensor.name.endswith("while/add/y:0"))
+    one.CopyFrom(onnx.numpy_helper.from_array(np.int32(2), one.name))
+
+
+def _other_entry(body: Any) -> None:
+    """What is taken at each step is the entry of the step after it."""
+    taken = next(node for node in body.node if node.op_type == "Gather")
+    taken.input[1] = next(node for node in body.node if node.op_type == "Add" and taken.input[1] in node.input).output[
+        0
+    ]
+
+
+@pytest.mark.parametrize(("change", "told"), [(_other_step, "does not count them"), (_other_entry, "in order")])
+def test_a_loop_that_does_not_go_through_the_steps_is_refused(change: Any, told: str, tmp_path: Path) -> None:
+    proto = onnx.load(EXPORTED[0].with_name("keras3_gru.onnx"))
+    loop = next(node for node in proto.graph.node if node.op_type == "Loop")
+    change(next(entry.g for entry in loop.attribute if entry.name == "body"))
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(UnsupportedFileError, match=told):
+        read(tmp_path / "m.onnx")
 
 
 def test_they_are_there() -> None:

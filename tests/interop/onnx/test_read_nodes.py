@@ -146,6 +146,17 @@ CASES: dict[str, tuple[list[Any], dict[str, Any]]] = {
         ],
         {"two": np.int64([2]), "three": np.int64(3), "four": np.int64(4), "values": np.int64([0, 1])},
     ),
+    "float_of_length": (
+        [
+            H.make_node("Shape", ["x"], ["s"]),
+            H.make_node("Slice", ["s", "one", "two"], ["t"]),
+            H.make_node("ReduceProd", ["t"], ["n"], keepdims=0),
+            H.make_node("Cast", ["n"], ["f"], to=1),
+            H.make_node("Div", ["f", "half"], ["q"]),
+            H.make_node("Mul", ["q", "x"], ["y"]),
+        ],
+        {"one": np.int64([1]), "two": np.int64([2]), "half": np.float32(2)},
+    ),
     "cum_sum": (
         [
             H.make_node("ReduceMax", ["x"], ["m"], axes=[2], keepdims=0),

@@ -85,8 +85,7 @@ def made(r: Reader, flow: Flow) -> Flow:
     """Ints or bools as counts."""
     if flow.kind == "float":
         return replace(flow, counts=True)
-    one = r.op(ops.Parameter((1,)), weights={"value": r.weight("one", np.ones(1))})
-    value = r.op(ops.Cast(), flow.value, one)
+    value = r.op(ops.Cast(), flow.value, r.some_float())
     pieces = _pieces(r, flow, None)
     if pieces is not None:
         r.pieces[value.name] = pieces

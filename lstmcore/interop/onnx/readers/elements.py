@@ -245,12 +245,14 @@ def _broad(r: Reader, given: tuple[Given, ...], rank: int) -> tuple[Length, ...]
 
 def operand(r: Reader, given: Given, rank: int, batch: int | None, like: Flow) -> Value:
     """The value with axes that broadcast as ONNX's do."""
+    from lstmcore.interop.onnx.readers.open_numbers import length
+
     if isinstance(given, Ramp):
         given = r.spread(given.at(given.axis + rank - given.rank, rank), Flow(like.value, batch))
     if isinstance(given, Filled):
         given = r.spread(given, like)
     if isinstance(given, Known) and not given.whole and given.array.size == 1:
-        given = r.length(given.lengths()[0], batch, rank, like)
+        given = length(r, given.lengths()[0], batch, rank, like)
     if isinstance(given, Flow):
         return widened(r, given, rank)
     numbers = given.array
@@ -342,8 +344,7 @@ def cast(r: Reader, call: Call) -> tuple[Given, ...]:
             raise SpecError(f"it casts to {np.dtype(to)} in a model of {r.dtype}")
         return (flow,)
     if wanted == "float":
-        one = r.op(ops.Parameter((1,)), weights={"value": r.weight("one", np.ones(1))})
-        return (Flow(r.op(ops.Cast(), flow.value, one), flow.batch, flow.lengths),)
+        return (Flow(r.op(ops.Cast(), flow.value, r.some_float()), flow.batch, flow.lengths),)
     if wanted == "bool":
         return (Flow(r.op(ops.NotEqual(0.0), flow.value), flow.batch, flow.lengths),)
     raise SpecError(f"it makes ints of {flow.kind}s, for which there is no op")

@@ -231,7 +231,7 @@ def _applied(
         flat = [inside.op(ops.Reshape((n,)), _float(inside, y)) for y, n in zip(ys, sizes, strict=True)]
         step = inside.op(ops.Concat(1, len(flat)), *flat) if flat else _copied(inside, finals[0].value)
     body = inside.build.finish([step.name, *(_copied(inside, state.value).name for state in finals)])
-    paths = {port: r.weight(port, inside.weights[port], ("scan", name)) for port in body.weights}
+    paths = {port: r.weight(*inside.named(port)) for port in body.weights}
     entering = [state.flow.value for state in states]
     y, *after = r.ops(ops.Scan(body), _together(r, steps), *entering, None, name=name, weights=paths)
     for state, value in zip(states, after, strict=True):

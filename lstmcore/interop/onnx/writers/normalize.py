@@ -30,7 +30,8 @@ def batch_normalize(site: Site) -> tuple[str, ...]:
 def layer_normalize(site: Site) -> tuple[str, ...]:
     op, graph, rank = site.op, site.graph, len(site.tensor.shape)
     lengths = tuple(site.tensor.shape[axis] for axis in op.axes)
-    if op.axes == tuple(range(rank - len(lengths), rank)) and graph.holds(op.epsilon):
+    last = op.axes == tuple(range(rank - len(lengths), rank))
+    if last and graph.holds(op.epsilon) and (op.scale or None not in lengths):
         gamma = site.weight("gamma") if op.scale else graph.constant(np.ones(lengths), graph.dtype)
         beta = site.weight("beta") if op.center else None
         return (graph.op("LayerNormalization", site.x, gamma, beta, axis=op.axes[0], epsilon=float(op.epsilon)),)
