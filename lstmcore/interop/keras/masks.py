@@ -37,8 +37,8 @@ def check_masks(model: BaseModel, row: Generation, name: str) -> None:
                 )
             if masked and kind == "Rescaling":
                 raise UnsupportedFileError(
-                    f"{name}: {call.module.called()} gets a mask, which ended there in {row.name} and goes on in Keras 3 and "
-                    "lstmcore. Put it before what makes the mask."
+                    f"{name}: {call.module.called()} gets a mask, which ended there in {row.name} and goes on in "
+                    "Keras 3 and lstmcore. Put it before what makes the mask."
                 )
             if masked and kind == "Bidirectional" and not row.zeros_in_bidirectional and call.outputs[0].mask:
                 warnings.warn(
