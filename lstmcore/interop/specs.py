@@ -56,7 +56,10 @@ def described(spec: Any) -> Any:
 
 
 def json_in(path: PathLike) -> Any:
-    """What a file of JSON says, its size bounded."""
+    """What a file of JSON says, its size bounded; of JSON within JSON (``json.dump(model.to_json(), f)``) the inner.
+
+    What it says is never taken for the path of another file.
+    """
     from lstmcore.interop.keras.forms import refuse_yaml
 
     name = os.path.basename(os.fspath(path))
@@ -66,4 +69,9 @@ def json_in(path: PathLike) -> Any:
         raise UnsafeFileError(f"{name} has more than {MAX_BYTES} bytes of JSON, which is more than is read.")
     raw = raw.removeprefix(codecs.BOM_UTF8)
     refuse_yaml(raw, name)
-    return read_description(raw, name)
+    description = read_description(raw, name)
+    if isinstance(description, str):
+        description = read_description(description, name)
+    if not isinstance(description, (Mapping, list)):
+        raise UnsupportedFileError(f"{name} says {show(description)}; expected the description of a model.")
+    return description

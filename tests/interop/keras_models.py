@@ -116,6 +116,62 @@ def random_model(rng: np.random.Generator) -> Any:
     return keras.Model(x, L.Dense(2, name="out>put" if rng.random() < 0.1 else None)(y))
 
 
+def around(rng: np.random.Generator, **options: Any) -> Any:
+    """A Bidirectional of a layer, of two different ones, or of cells."""
+    merge = str(rng.choice(["concat", "sum", "mul", "ave"]))
+    which = int(rng.integers(3))
+    if which == 0:
+        return L.Bidirectional(L.RNN(cell(rng), **options), merge_mode=merge)
+    if which == 1:
+        back = L.GRU(3, go_backwards=True, **options)
+        return L.Bidirectional(L.LSTM(3, **options), backward_layer=back, merge_mode=merge)
+    return L.Bidirectional(recurrent(rng, dropout=0.1, recurrent_dropout=0.1, **options), merge_mode=merge)
+
+
+def with_states(rng: np.random.Generator, y: Any) -> tuple[Any, list[Any], list[Any]]:
+    """A decoder that starts from the states of an encoder; its sequence, its inputs, and states that come out."""
+    z = L.Input((5, 2))
+    kind = str(rng.choice(["LSTM", "GRU", "SimpleRNN", "both"]))
+    x = L.Masking(0.0)(z) if rng.random() < 0.4 else z
+    if kind == "both":
+        made = L.Bidirectional(L.LSTM(3, return_sequences=True, return_state=True))(y)
+        return L.Bidirectional(L.LSTM(3, return_sequences=True))(x, initial_state=list(made[1:])), [z], [made[0]]
+    layer = getattr(L, kind)
+    _, *states = layer(3, return_state=True)(y)
+    made = layer(3, return_sequences=True, return_state=True)(x, initial_state=states)
+    return made[0], [z], list(made[1:])
+
+
+def wide_model(rng: np.random.Generator) -> Any:
+    """A model as `random_model` makes them, with states that go on, two directions of any kind, options of training."""
+    words = rng.random() < 0.4
+    x = L.Input((6,), dtype="int32") if words else L.Input((6, 3))
+    y = L.Embedding(9, 3, mask_zero=bool(rng.random() < 0.6))(x) if words else L.Masking(0.0)(x)
+    kept = {"kernel_regularizer": "l2", "bias_constraint": "non_neg", "kernel_initializer": "he_normal"}
+    options = kept if rng.random() < 0.5 else {"activity_regularizer": "l1", "trainable": False}
+    firsts = [
+        lambda: recurrent(rng, return_sequences=True, go_backwards=bool(rng.random() < 0.3), **options),
+        lambda: around(rng, return_sequences=True),
+        lambda: L.TimeDistributed(L.Dense(3, **options)),
+        lambda: L.BatchNormalization(epsilon=1e-5, momentum=0.9),
+        time_layer(rng),
+    ]
+    for _ in range(int(rng.integers(1, 4))):
+        layer = firsts[int(rng.integers(len(firsts)))]()
+        inner = isinstance(layer, L.TimeDistributed) and not isinstance(layer.layer, L.Dense)
+        y = layer(L.Dense(3)(y) if inner else y)
+    inputs, ends = [x], []
+    if rng.random() < 0.5:
+        y, more, ends = with_states(rng, y)
+        inputs += more
+    a, b = L.Dense(3)(y), recurrent(rng, return_sequences=True)(y)
+    merges = [L.Concatenate(axis=-1), L.Concatenate(axis=2), L.Dot(axes=1, normalize=True), L.Dot(axes=1)]
+    y = merges[int(rng.integers(len(merges)))]([a, b]) if rng.random() < 0.4 else y
+    last = [around(rng), recurrent(rng), L.GlobalAveragePooling1D(), L.Flatten()][int(rng.integers(4))]
+    y = L.Dense(2)(last(y))
+    return keras.Model(inputs, L.Concatenate()([y, *(L.Flatten()(end) for end in ends)]) if ends else y)
+
+
 def translator() -> Any:
     """An encoder whose states start a decoder, masked; a nested model used twice."""
     x, z = L.Input((None,), dtype="int32", name="source"), L.Input((None,), dtype="int32", name="target")
@@ -223,11 +279,12 @@ def main(folder: str, *seeds: str) -> None:
     """Models for these seeds, or of these special names; prints how each went, as JSON."""
     made: dict[str, str] = {}
     for seed in seeds:
-        rng = np.random.default_rng(int(seed) if seed.isdigit() else len(seed))
+        wide = seed.startswith("wide")
+        rng = np.random.default_rng(int(seed.removeprefix("wide")) if wide or seed.isdigit() else len(seed))
         keras.backend.clear_session()
         keras.utils.set_random_seed(int(rng.integers(1000)))
         try:
-            model = SPECIAL[seed]() if seed in SPECIAL else random_model(rng)
+            model = SPECIAL[seed]() if seed in SPECIAL else wide_model(rng) if wide else random_model(rng)
             save(model, Path(folder), seed, rng)
             made[seed] = " ".join(type(layer).__name__ for layer in model.layers)
         except (ValueError, TypeError, KeyError) as error:  # Keras itself refuses some combinations

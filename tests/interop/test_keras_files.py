@@ -450,6 +450,19 @@ def _side_by_side(a: Any, b: Any) -> Any:
     return np.concatenate([a, b], -1)
 
 
+def test_a_rescaling_that_ended_a_mask_is_refused(tmp_path: Path) -> None:
+    layers = [
+        {"class_name": "Masking", "config": {"name": "m", "batch_input_shape": [None, 4, 2], "mask_value": 0.0}},
+        {"class_name": "Rescaling", "config": {"name": "r", "scale": 2.0, "offset": 1.0}},
+    ]
+    config = {"class_name": "Sequential", "config": {"name": "s", "layers": layers}}
+    with pytest.raises(UnsupportedFileError, match="'r' gets a mask, which ended there"):
+        lc.import_model(make.listed(tmp_path / "m.h5", config, {}, "2.15.0"))
+    config["config"]["layers"] = [layers[1], layers[0]]
+    layers[1]["config"]["batch_input_shape"] = layers[0]["config"].pop("batch_input_shape")
+    assert lc.import_model(make.listed(tmp_path / "n.h5", config, {}, "2.15.0")).output_shape == (None, 4, 2)
+
+
 def test_a_mask_reaches_a_layer_with_initial_state_in_keras_2_alone() -> None:
     model = lc.import_model(DATA / "tf_keras_translator.h5")
     assert not any("no effect beside initial_state" in note for note in model.program.notes)

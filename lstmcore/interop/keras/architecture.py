@@ -75,7 +75,7 @@ class Translator:
         if unknown:
             raise self._error(f"a layer of class {show(kind)} has the unknown key {show(unknown[0])}")
         if self.row.major < 3 and kind == "Sequential" and keras_1.is_merging(config):
-            made, count = self._functional(keras_1.flat(config, self.name, self.row.major > 1))
+            made, count = self._functional(keras_1.flat(config, self.name, self.row.major > 1, MAX_LAYERS))
             return {"module": "keras", "class_name": "Functional", "config": made}, count
         if kind in MODELS:
             made, count = self._sequential(config) if kind == "Sequential" else self._functional(config)
@@ -122,6 +122,8 @@ class Translator:
         layers, count = [], 0
         for data in entries:
             name = data.get("name", data["config"].get("name") if isinstance(data.get("config"), Mapping) else None)
+            if not isinstance(name, str):
+                raise self._error(f"a layer in it is called {show(name)}")
             if data.get("class_name") in operations.TENSORFLOW or name in numbers:
                 entry = operations.translated({**data, "inbound_nodes": graph.nodes(data, "")}, self.name)
                 layers.append(self._without_turn(entry))
@@ -164,6 +166,10 @@ class Translator:
         if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
             raise self._error("a model in it has no list of layers")
         self._counted(len(entries))
+        for entry in entries:
+            kind, name = entry.get("class_name"), entry.get("name")
+            if not isinstance(kind, str) or not isinstance(name, (str, type(None))):
+                raise self._error(f"a layer in it is called {show(name)} and is a {show(kind)}; expected texts")
         return entries
 
     def _counted(self, count: int) -> int:

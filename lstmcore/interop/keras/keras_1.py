@@ -58,7 +58,8 @@ def unmerged(data: Mapping[str, Any], file: str) -> Iterator[Mapping[str, Any]]:
         return
     # the cosine of Keras 1 has an axis more than later ones'
     cosine = f"{name}_cosine"
-    nodes = [[[cosine, k, 0]] for k, _ in enumerate(kept.get("inbound_nodes", []))]
+    calls = kept.get("inbound_nodes")
+    nodes = [[[cosine, k, 0]] for k in range(len(calls) if isinstance(calls, list) else 0)]
     yield {**kept, "name": cosine, **_as(ours, {"name": cosine, "normalize": True, **options})}
     yield {"name": name, "inbound_nodes": nodes, **_as("Reshape", {"name": name, "target_shape": [1, 1]})}
 
@@ -66,15 +67,17 @@ def unmerged(data: Mapping[str, Any], file: str) -> Iterator[Mapping[str, Any]]:
 def is_merging(config: Any) -> bool:
     """Whether the config is of a Sequential that begins with a Merge of other models."""
     layers = _layers(config)
-    return bool(layers) and isinstance(layers[0], Mapping) and layers[0].get("class_name") == "Merge"
+    first = layers[0] if isinstance(layers, list) and layers else None
+    return isinstance(first, Mapping) and first.get("class_name") == "Merge"
 
 
-def flat(config: Any, file: str, masks: bool) -> Entry:
+def flat(config: Any, file: str, masks: bool, most: int) -> Entry:
     """A Sequential that begins with a Merge, as the config of one functional model; layers of one name are one.
 
     ``masks`` says whether those of merged Sequentials reach the Merge: in Keras 1 they do not (1.0.8, 1.2.2, measured).
+    ``most`` is how many calls of layers there may be.
     """
-    made = _Flat(file, masks)
+    made = _Flat(file, masks, most)
     ends = made.chain(_layers(config))
     name = config.get("name") if isinstance(config, Mapping) else None
     named = {} if name is None else {"name": name}
@@ -84,8 +87,8 @@ def flat(config: Any, file: str, masks: bool) -> Entry:
 class _Flat:
     """The layers of merged models, gathered as those of one functional model."""
 
-    def __init__(self, file: str, masks: bool) -> None:
-        self._file, self._masks = file, masks
+    def __init__(self, file: str, masks: bool, most: int) -> None:
+        self._file, self._masks, self._left = file, masks, most
         self.entries: dict[str, Entry] = {}
         self.inputs: list[Any] = []
 
@@ -136,6 +139,7 @@ class _Flat:
             raise self._error("a model that it merges has no list of layers")
         for entry in entries:
             name = str(entry.get("name"))
+            self._count()
             if name in self.entries:
                 raise self._error(f"two models that it merges share {show(name)}")
             self.entries[name] = dict(entry)
@@ -147,6 +151,7 @@ class _Flat:
 
     def _call(self, data: Any, nodes: list[Any]) -> Any:
         """Calls a layer once more, and returns its output."""
+        self._count()
         config = data.get("config") if isinstance(data, Mapping) else None
         if not isinstance(config, (Mapping, list)):
             raise self._error(f"{show(data)} describes no layer")
@@ -162,6 +167,11 @@ class _Flat:
         if not nodes or nodes[0] not in entry["inbound_nodes"]:
             entry["inbound_nodes"] = [*entry["inbound_nodes"], *nodes]
         return [name, entry["inbound_nodes"].index(nodes[0]) if nodes else 0, 0]
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise self._error("more layers than are read")
 
     def _error(self, fault: str) -> UnsupportedFileError:
         return UnsupportedFileError(f"{self._file}: it has a Merge in a Sequential, and {fault}.")

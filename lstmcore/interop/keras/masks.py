@@ -35,6 +35,11 @@ def check_masks(model: BaseModel, row: Generation, name: str) -> None:
                     f"{name}: {call.module.called()} gets a mask and merges tensors, for which {row.name} had another "
                     "rule than Keras 3, which lstmcore has. Take the mask away before it."
                 )
+            if masked and kind == "Rescaling":
+                raise UnsupportedFileError(
+                    f"{name}: {call.module.called()} gets a mask, which ended there in {row.name} and goes on in "
+                    "Keras 3 and lstmcore. Put it before what makes the mask."
+                )
             if masked and kind == "Bidirectional" and not row.zeros_in_bidirectional and call.outputs[0].mask:
                 warnings.warn(
                     f"{name}: {call.module.called()} gives zeros at masked steps, where {row.name} repeated the last "
