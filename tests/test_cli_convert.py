@@ -357,3 +357,13 @@ def test_inspect_refuses_what_is_damaged(folder: Path) -> None:
     refused(lstmcore("inspect", folder / "cut.h5"), 1, "cut.h5")
     (folder / "x.onnx").write_bytes(b"\x08\x08\x3a\x7f")
     refused(lstmcore("inspect", folder / "x.onnx"), 1, "x.onnx")
+
+
+def test_weights_alone_are_told_with_the_option_that_helps(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({"fc.weight": np.ones((2, 3), "f4"), "fc.bias": np.ones(2, "f4")}, tmp_path / "w.safetensors")
+    for command in (["convert", "w.safetensors", "m.npz"], ["summary", "w.safetensors"]):
+        done = CliRunner().invoke(cli, [command[0], *(str(tmp_path / name) for name in command[1:])])
+        assert done.exit_code == 1 and "lc.Sequential([\n    Input((3,)),\n    Dense(2),\n])\n" in done.output
+        assert "lstmcore convert FILE model.safetensors --spec SPEC" in done.output

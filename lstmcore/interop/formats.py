@@ -61,7 +61,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "json",
         (".json",),
-        ("text",),
+        ("json", "text"),
         reads="lstmcore.interop.keras.files:read_json",
         lists="lstmcore.interop.keras.listing:list_json",
     ),
@@ -257,6 +257,8 @@ def _row(path: PathLike, name: str, format: str | None) -> Format:
     found = [row for row in known if kind in row.kinds]
     telling = [row for row in known if row in found or not row.kinds] if found else known
     by_suffix = [row for row in telling if name.lower().endswith(row.suffixes)]
+    if kind == "text":  # which could be anything: its suffix tells
+        found = by_suffix
     if (kind is None or found) and (by_suffix or found):
         return (by_suffix or found)[0]
     looks = looks_like(head)

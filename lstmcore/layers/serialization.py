@@ -62,9 +62,11 @@ def _custom(data: Mapping[str, Any]) -> Layer:
             (own for own in _classes(Layer) if (own.__module__, own.__name__) == (data.get("module"), name)), cls
         )
     if cls is None or cls.is_own():
+        of = f" of module {data['module']!r}" if data.get("module") else ""
         raise SpecError(
-            f"{name!r} of module {data.get('module')!r} is a class of somebody's own, and files hold no code: "
-            "import the module that defines it, as a subclass of lstmcore.layers.Cell, and load again"
+            f"{name!r}{of} is a class of somebody's own, and files hold no code. If it is a cell, import the module "
+            "that defines it, as a subclass of lstmcore.layers.Cell, and load again; a layer must be said in layers "
+            "that are known here"
         )
     if not isinstance(data.get("config"), Mapping):
         raise SpecError(f"{name}: the config is {data.get('config')!r}; expected a mapping")

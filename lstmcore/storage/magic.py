@@ -40,6 +40,12 @@ _LOOKS: tuple[tuple[str, bytes, str, str], ...] = (
     ("tflite", rb".{4}TFL3", "a TensorFlow Lite model", "lstmcore does not read those."),
     ("lfs", rb"version https://git-lfs", "a Git LFS pointer", "Fetch the file itself with `git lfs pull`."),
     ("html", rb"\s*<(!doctype|!DOCTYPE|html|HTML)", "a web page", "Was the download an error page? Fetch it again."),
+    (
+        "json",
+        rb"\s*\{[\t\n\r\x20-\x7e]*\Z",
+        "a text file",
+        "model_from_json and Sequential.from_config take descriptions.",
+    ),
     ("text", rb"[\t\n\r\x20-\x7e]+\Z", "a text file", "model_from_json and Sequential.from_config take descriptions."),
 )
 

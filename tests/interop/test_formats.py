@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import lstmcore as lc
-from lstmcore.errors import FileError, SpecError, UnsupportedFileError
+from lstmcore.errors import FileError, ForeignFileError, SpecError, UnsupportedFileError
+from lstmcore.interop import formats
 from lstmcore.layers import LSTM, Dense, Input
 from lstmcore.models import Sequential
 
@@ -52,3 +53,14 @@ def test_a_folder_given_as_a_path_is_told_of(tmp_path: Path) -> None:
     """`pathlib` drops the slash that says that it is one."""
     with pytest.raises(UnsupportedFileError, match="For a folder, say which format: format='saved_model'"):
         lc.export_model(model(), tmp_path / "folder/")
+
+
+def test_a_text_is_told_by_its_suffix_unless_it_is_json(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text("import lstmcore as lc\n")
+    with pytest.raises(ForeignFileError, match="it looks like a text file"):
+        formats.row_of(tmp_path / "m.py")
+    model = Sequential([Input((None, 2)), LSTM(3)])
+    (tmp_path / "m.txt").write_text(f"\n {model.to_json()}")
+    assert formats.row_of(tmp_path / "m.txt").name == "json"
+    (tmp_path / "m.json").write_text("[1, 2]")
+    assert formats.row_of(tmp_path / "m.json").name == "json"

@@ -201,7 +201,7 @@ def _symbols(loaded: Loaded, inputs: Any, lengths: dict[str, int]) -> dict[str, 
     named |= {f"{e.name}[{k}]" for e in inputs for k, _ in enumerate(e.type.tensor_type.shape.dim)}
     unused = set(lengths) - named
     if unused:
-        raise SpecError(f"{loaded.name} has no lengths called {sorted(unused)}; open are {sorted(named)}")
+        raise SpecError(f"there are no lengths called {sorted(unused)}; open are {sorted(named)}")
     return found
 
 
