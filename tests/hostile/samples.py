@@ -150,7 +150,7 @@ def onnx(folder: Path) -> Job:
 
 
 def external(folder: Path) -> Job:
-    return {**_copied("external", folder, "m.onnx"), "beside": [str(folder), DATA]}
+    return {**_copied("external", folder, "m.onnx"), "beside": [str(folder)]}
 
 
 def pytorch(folder: Path) -> Job:

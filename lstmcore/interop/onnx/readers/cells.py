@@ -21,7 +21,6 @@ from lstmcore.interop.onnx.readers.elements import hard_name
 from lstmcore.interop.onnx.values import Array
 from lstmcore.program import Builder, Program, Value
 
-
 MOST_POSITIONS = 1 << 12  # that are held as numbers; of more they are counted as the model runs
 
 
