@@ -61,4 +61,12 @@ def json_in(path: PathLike) -> Any:
         raw = read_all(file, MAX_BYTES)
     if raw is None:
         raise UnsafeFileError(f"{name} has more than {MAX_BYTES} bytes of JSON, which is more than is read.")
-    return read_description(raw, name)
+    return in_file(raw, name)
+
+
+def in_file(text: bytes | str, owner: str) -> Mapping[str, Any]:
+    """What a text in a file says, which describes a model itself: it is never the path of another file."""
+    description = read_description(text, owner)
+    if not isinstance(description, Mapping):
+        raise UnsupportedFileError(f"{owner} is {show(description)}; expected the description of a model.")
+    return description

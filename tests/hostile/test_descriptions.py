@@ -271,6 +271,8 @@ TEXTS: dict[str, str] = {
     "27 3,000 cells": stacked(3000),
     "27 models 40 deep": json.dumps(deep_models(40)),
     "27 30 times RNN": wrapped("RNN", 30, "cell"),
+    "28 a path alone": json.dumps("/etc/passwd"),
+    "28 no path": json.dumps(""),
     "28 a path for an activation": changed(activation="/etc/passwd"),
     "28 a URL for an initializer": changed(kernel_initializer="http://localhost:9/x"),
     "28 a path for a dtype": changed(dtype="../../etc/passwd"),

@@ -53,6 +53,8 @@ def code(kind: str, **config: Any) -> Case:
 SECOND = {"module": "os", "class_name": "system", "config": f"touch {CANARY}", "registered_name": None}
 FUNCTION = {"class_name": "__lambda__", "config": {"value": [CODE, None, None]}}
 DESCRIPTIONS: dict[str, Case] = {
+    "version of the future": described(make.SMALL, version="4.0.0"),
+    "version that is no version": described(make.SMALL, version="3" * 100_000),
     "200 levels": described('{"class_name": "Sequential", "config": ' + "[" * 200 + "]" * 200 + "}"),
     "no JSON": described("{class_name"),
     "no UTF-8": described(b"\xff\xfe{}"),

@@ -414,6 +414,19 @@ def test_it_does_no_harm(name: str, spec: str, ask: Reader, tmp_path: Path) -> N
     harmless(answer)
 
 
+@pytest.mark.parametrize("said", ["/etc/passwd", '"/etc/passwd"', "spec.json", "[]", "", "3"])
+def test_the_spec_in_a_file_is_no_path(said: str, spec: str, ask: Reader, tmp_path: Path) -> None:
+    """Neither is the file read that it names, nor one beside."""
+    written(make.safetensors({"__metadata__": {"lstmcore_spec": said}, **make.GOOD}, bytes(32)), "m.safetensors")(
+        tmp_path
+    )
+    refused(tmp_path / "m.safetensors", ask, tmp_path)
+    pickled = make.entries(("model", make.state()[2:-1]), ("lstmcore_spec", make.text(said)))
+    make.archive(tmp_path / "m.pt", b"\x80\x02" + pickled + b".")
+    refused(tmp_path / "m.pt", ask, tmp_path)
+    assert str(lc.import_model(tmp_path / "m.pt", spec=spec).name) == "m"
+
+
 def test_names_beside_the_weights_run_nothing(spec: str, ask: Reader, tmp_path: Path) -> None:
     """The names on the list stand for nothing: not even theirs are looked up."""
     things = [
