@@ -25,9 +25,11 @@ with atheris.instrument_imports(include=["lstmcore", "lstmcore_tensorflow"]):
 
 import reading  # noqa: E402
 import samples  # noqa: E402
+from watched import INSTALLED  # noqa: E402
 
 
 def main(name: str, seconds: str) -> None:
+    INSTALLED.append(os.path.dirname(os.path.dirname(atheris.__file__)))
     with tempfile.TemporaryDirectory() as folder:
         job = samples.jobs(name, Path(folder) / "sound")[0]
         source = os.path.normpath(os.path.join(job["path"], job.get("part", "")))

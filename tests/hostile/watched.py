@@ -68,6 +68,8 @@ def watched(files: Iterable[str], below: bool = False) -> Iterator[list[str]]:
         _WATCH.on = False
 
 
+INSTALLED = [sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(lstmcore.__file__)), "/proc", "<frozen"]
+
+
 def _installed(path: str) -> bool:
-    roots = (sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(lstmcore.__file__)), "/proc", "<frozen")
-    return path.startswith(roots)
+    return path.startswith(tuple(INSTALLED))
