@@ -256,7 +256,7 @@ TEXTS: dict[str, str] = {
         keras_files.called(keras_files.layer("Add", name="a"), [keras_files.tensor("x")] * 20_000)
     ),
     "25 5,000 calls": graph(relu("a", *[("x", 0, 0)] * 5000)),
-    "25 1,000 layers, the last one first": backwards(1000),
+    "25 400 layers, the last one first": backwards(400),
     "25 nobody": graph(relu("a", ("nobody",))),
     "25 an output that is not there": graph(relu("a", ("x", 0, 7))),
     "25 an end that is not there": graph(relu("a", ("x",)), end=("nobody", 0, 0)),

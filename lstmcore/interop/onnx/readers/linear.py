@@ -24,8 +24,8 @@ def matmul(r: Reader, call: Call) -> tuple[Given, ...]:
     if isinstance(a, Known) and isinstance(b, Known):
         inner = a.array.shape[-1] if a.rank else 1
         if a.rank > 1 and b.rank > 1:
-            outer = np.broadcast_shapes(a.array.shape[:-2], b.array.shape[:-2])
-            r.limit(*outer, a.array.shape[-2], b.array.shape[-1], products=inner)
+            batches = np.broadcast_shapes(a.array.shape[:-2], b.array.shape[:-2])
+            r.limit(*batches, a.array.shape[-2], b.array.shape[-1], products=inner)
         else:
             r.limit(max(a.array.size, b.array.size), products=1)
         return (Known(np.matmul(a.array, b.array)),)
