@@ -75,3 +75,11 @@ def json_in(path: PathLike) -> Any:
     if not isinstance(description, (Mapping, list)):
         raise UnsupportedFileError(f"{name} says {show(description)}; expected the description of a model.")
     return description
+
+
+def in_file(text: bytes | str, owner: str) -> Mapping[str, Any]:
+    """What a text in a file says, which describes a model itself: it is never the path of another file."""
+    description = read_description(text, owner)
+    if not isinstance(description, Mapping):
+        raise UnsupportedFileError(f"{owner} is {show(description)}; expected the description of a model.")
+    return description

@@ -331,6 +331,9 @@ def gate_weights(cell: Any, features: int, gates: int, bias: tuple[int, ...]) ->
     return {**weights, "bias": Weight(bias, cell.bias_initializer)} if cell.use_bias else weights
 
 
+MAX_CELLS = 256
+
+
 class StackedRNNCells(Cell):
     """Cells one upon the other, as one cell: each takes the output of the one below. ``RNN([cell, ...])`` makes it."""
 
@@ -339,6 +342,8 @@ class StackedRNNCells(Cell):
     def check(self) -> None:
         if not self.cells or not all(isinstance(cell, Cell) for cell in self.cells):
             raise SpecError(f"{self.called()}: cells is {list(self.cells)}; expected one or more cells")
+        if len(self.cells) > MAX_CELLS:
+            raise SpecError(f"{self.called()}: cells are {len(self.cells)}; expected at most {MAX_CELLS}")
         if len({id(cell) for cell in self.cells}) < len(self.cells):
             raise SpecError(f"{self.called()}: one cell stands twice in the stack; make one for each level")
         adopt_dtype(self, self.cells)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from lstmcore import tree
@@ -12,11 +14,12 @@ from lstmcore.layers.merge import Concatenate, Dot, Maximum, Merge, Minimum, Mul
 from lstmcore.layers.module import Module
 from lstmcore.layers.serialization import deserialize, serialize
 from lstmcore.layers.symbolic import EVERY, IMPLIED, Call, SymbolicTensor, call
-from lstmcore.models.graph import Graph
+from lstmcore.models.graph import MAX_CALLS, Graph
 
 TENSOR = "__keras_tensor__"
 MASKED = "implied"  # stands for a mask that Keras computes beside the layers
 IF_MASKED = "if masked"  # the same, where there may be none: Keras 2's rule beside initial_state
+MAX_EDGES, MAX_INPUTS = 1 << 14, 1024
 Calls = dict[str, list[Call]]
 
 
@@ -129,24 +132,43 @@ def _module(entry: Mapping[str, Any]) -> tuple[str, Module, list[Any]]:
 def _connect(modules: Mapping[str, Module], waiting: Mapping[str, list[Any]], calls: Calls) -> None:
     """Calls each layer as soon as what it reads is there."""
     rest = {name: list(nodes) for name, nodes in waiting.items() if nodes}
-    while rest:
-        before = sum(map(len, rest.values()))
-        for name, nodes in rest.items():
-            while nodes and all(_find(history, modules, calls) is not None for history in _histories(nodes[0])):
-                args, kwargs = _arguments(nodes.pop(0), modules, calls)
-                _check_masked(name, args, kwargs)
-                _check_every(modules[name], args, kwargs)
-                try:
-                    call(modules[name], args, kwargs)
-                except InputError as error:
-                    raise SpecError(str(error)) from None
-                calls[name].append(modules[name].calls[-1])
-        rest = {name: nodes for name, nodes in rest.items() if nodes}
-        if rest and sum(map(len, rest.values())) == before:
-            raise SpecError(
-                "a functional model: these layers wait for each other, in a cycle or for an output that nothing "
-                f"makes: {', '.join(rest)}"
-            )
+    _check_edges(node for nodes in rest.values() for node in nodes)
+    unread: dict[str, Iterator[Any]] = {}
+    waked: dict[tuple[str, int], list[str]] = {}  # by the call that they wait for
+    ready = deque(rest)
+    while ready:
+        name = ready.popleft()
+        while rest[name]:
+            histories = unread.pop(name, None) or _histories(rest[name][0])
+            absent = next((history for history in histories if _find(history, modules, calls) is None), None)
+            if absent is not None:
+                unread[name] = chain([absent], histories)
+                waked.setdefault((absent[0], absent[1]), []).append(name)
+                break
+            args, kwargs = _arguments(rest[name].pop(0), modules, calls)
+            _check_masked(name, args, kwargs)
+            _check_every(modules[name], args, kwargs)
+            try:
+                call(modules[name], args, kwargs)
+            except InputError as error:
+                raise SpecError(str(error)) from None
+            calls[name].append(modules[name].calls[-1])
+            ready.extend(waked.pop((name, len(calls[name]) - 1), ()))
+    if left := [name for name, nodes in rest.items() if nodes]:
+        raise SpecError(
+            "a functional model: these layers wait for each other, in a cycle or for an output that nothing "
+            f"makes: {', '.join(left)}"
+        )
+
+
+def _check_edges(nodes: Iterable[Any]) -> None:
+    """SpecError for more calls, or more tensors in them, than the models that people make have."""
+    counts = [sum(1 for _ in _histories(node)) for node in nodes]
+    if len(counts) > MAX_CALLS or sum(counts) > MAX_EDGES or max(counts, default=0) > MAX_INPUTS:
+        raise SpecError(
+            f"a functional model: {len(counts)} calls of layers on {sum(counts)} tensors, at most {max(counts)} in "
+            f"one; expected at most {MAX_CALLS}, {MAX_EDGES} and {MAX_INPUTS}"
+        )
 
 
 def _check_every(module: Module, args: list[Any], kwargs: dict[str, Any]) -> None:

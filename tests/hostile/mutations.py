@@ -5,6 +5,7 @@ What has checksums gets right ones again, so that the readers behind them are re
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
@@ -265,21 +266,20 @@ def _set(message: Any, generator: random.Random) -> None:
         return
     if field.type in pool or field.type in (14, 13, 4):
         chosen = generator.choice(pool.get(field.type, (0, 1, 2)))
-        if repeated:
-            value.extend([chosen] * generator.choice((1, 1, 100)))
-        else:
-            setattr(message, field.name, chosen)
+        with contextlib.suppress(ValueError):  # an enumeration that has no such number
+            if repeated:
+                value.extend([chosen] * generator.choice((1, 1, 100)))
+            else:
+                setattr(message, field.name, chosen)
 
 
 STRUCTURED: dict[str, Callable[[bytes, random.Random], bytes]] = {
-    "own": header,
-    "keras": zipped,
-    "hdf5": h5,
-    "weights_hdf5": h5,
+    **dict.fromkeys(("own", "loaded", "taken", "state", "checkpoint"), header),
+    **dict.fromkeys(("keras", "pytorch", "archive", "npz"), zipped),
+    **dict.fromkeys(("hdf5", "weights_hdf5", "listed", "listed_weights"), h5),
+    **dict.fromkeys(("onnx", "graph"), proto),
+    "legacy": pickled,
     "json": text,
-    "onnx": proto,
-    "pytorch": zipped,
-    "npz": zipped,
     "c": c,
 }
 

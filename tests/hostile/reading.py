@@ -51,7 +51,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     """One import, in this process."""
     if BATCHES & set(job):
         return {**many(job), "done": []}
-    with watched([*(job[key] for key in FILES if isinstance(job.get(key), str)), *job.get("beside", ())]) as done:
+    beside = job.get("beside", [])
+    with watched([*(job[key] for key in FILES if isinstance(job.get(key), str)), *beside], bool(beside)) as done:
         before, begun = settled(), time.process_time()
         answer = told(job)
         answer |= {"seconds": time.process_time() - begun, "rise": most() - before}
@@ -171,7 +172,7 @@ class Count:
         if answer["result"] != "raised" and not answer["done"] and not dear and len(answer.get("told", "")) < 4000:
             return True
         facts["odd"].append([facts["files"] - 1, answer])
-        if self.keep:
+        if self.keep is not None:
             Path(self.keep, f"{len(os.listdir(self.keep))}.bin").write_bytes(content)
         return False
 

@@ -146,11 +146,11 @@ def json_text(folder: Path) -> Job:
 
 
 def onnx(folder: Path) -> Job:
-    return _copied(".onnx", folder, "m.onnx")
+    return {**_copied(".onnx", folder, "m.onnx"), "beside": [str(folder)]}
 
 
 def external(folder: Path) -> Job:
-    return {**_copied("external", folder, "m.onnx"), "beside": [str(folder), DATA]}
+    return {**_copied("external", folder, "m.onnx"), "beside": [str(folder)]}
 
 
 def pytorch(folder: Path) -> Job:
@@ -190,7 +190,7 @@ FORMATS: dict[str, Callable[[Path], Job]] = {
 OTHERS: dict[str, Callable[[Path], Job]] = {
     "listed": lambda folder: _copied("listed", folder, "m.h5"),
     "listed_weights": lambda folder: _copied("listed weights", folder, "m.h5"),
-    "graph": lambda folder: _copied("graph", folder, "m.onnx"),
+    "graph": lambda folder: {**_copied("graph", folder, "m.onnx"), "beside": [str(folder)]},
     "external": external,
     "archive": lambda folder: _copied("archive", folder, "m.pt"),
     "legacy": lambda folder: _copied("legacy", folder, "m.pt"),

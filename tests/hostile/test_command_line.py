@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import keras_files
 import pytest
 import samples
 import test_archives
 import test_descriptions
 from click.testing import CliRunner
+from reader import MEBIBYTES, SECONDS, Reader, harmless
 
 from lstmcore.cli import cli
 
@@ -105,3 +108,47 @@ def test_a_hostile_file(command: str, tmp_path: Path) -> None:
         assert len(done.stdout) < 4000
         assert {str(p): p.read_bytes() if p.is_file() else b"" for p in folder.rglob("*")} == before, name
         assert json.dumps(told)
+
+
+def described(**config: Any) -> Any:
+    """A small model with a length in it that is never needed to hold its weights."""
+    kind = config.pop("kind", None)
+    source = keras_files.layer("InputLayer", batch_shape=config.pop("shape", [None, 5, 3]), name="x")
+    more = [keras_files.layer(kind, name="more", **config)] if kind else []
+    return keras_files.sequential(source, *more, keras_files.LSTM, keras_files.DENSE)
+
+
+LARGE = {
+    "2^31 steps": described(shape=[None, 2**31 - 1, 3]),
+    "2^22 steps": described(shape=[None, 2**22, 3]),
+    "2^31 samples": described(shape=[2**31 - 1, 5, 3]),
+    "zeros around it": described(kind="ZeroPadding1D", padding=2**31 - 1),
+    "each step a million times": described(kind="UpSampling1D", size=2**20),
+    "windows of 2^31 steps": described(kind="MaxPooling1D", pool_size=2**31 - 1, padding="same"),
+}
+ASKED = {
+    "onnx": ["convert", "{path}", "{folder}/o.onnx"],
+    "npz": ["convert", "{path}", "{folder}/o.npz"],
+    "c": ["convert", "{path}", "{folder}/o.h"],
+    "unproved": ["convert", "{path}", "{folder}/o.pt", "--no-verify"],
+    "compared": ["compare", "{path}", "{path}"],
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_what_would_take_much_to_prove(name: str, ask: Reader, tmp_path: Path) -> None:
+    """A file of some KB is read, and listed; that it cannot be proved is told before anything is run."""
+    path = keras_files.archive(tmp_path / "m.keras", LARGE[name])
+    job = {
+        "path": str(path),
+        "folder": str(tmp_path),
+        "use": "command",
+        "beside": [str(tmp_path), tempfile.gettempdir()],
+    }
+    before = sorted(tmp_path.rglob("*"))
+    for words in ASKED.values():
+        answer = ask({**job, "words": words})
+        assert answer["result"] == "refused" and "too large to be proved" in answer["told"], answer
+        assert answer["seconds"] < SECONDS and answer["rise"] < MEBIBYTES, answer
+    assert sorted(tmp_path.rglob("*")) == before
+    harmless(ask({**job, "words": ["inspect", "{path}"]}))

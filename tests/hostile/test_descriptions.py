@@ -170,6 +170,38 @@ def inflating(depth: int) -> Any:
     return inner
 
 
+def crowded(count: int) -> str:
+    """A graph in which every layer adds all before it."""
+    names, layers = ["x"], []
+    for k in range(count):
+        places = [keras_files.tensor(name) for name in (names if k else names * 2)]
+        layers.append(keras_files.called(keras_files.layer("Add", name=f"a{k}"), places))
+        names.append(f"a{k}")
+    return graph(*layers, end=(names[-1], 0, 0))
+
+
+def backwards(count: int) -> str:
+    """A chain whose layers stand in the wrong order."""
+    layers = [relu(f"a{k}", (f"a{k - 1}" if k else "x",)) for k in range(count)]
+    return graph(*layers[::-1], end=(f"a{count - 1}", 0, 0))
+
+
+def stacked(count: int) -> str:
+    cells = [keras_files.layer("LSTMCell", units=2, name=f"c{k}") for k in range(count)]
+    stack = keras_files.layer("StackedRNNCells", cells=cells, name="s")
+    return json.dumps(keras_files.sequential(keras_files.SOURCE, keras_files.layer("RNN", cell=stack, name="r")))
+
+
+NAMES = ",".join(f'"k{k}":1' for k in range(100_000))
+
+
+def deep_models(depth: int) -> Any:
+    inner = keras_files.sequential(keras_files.SOURCE, keras_files.LSTM)
+    for k in range(depth):
+        inner = keras_files.sequential(inner, name=f"s{k}")
+    return inner
+
+
 RAW = json.dumps(SOUND)
 TEXTS: dict[str, str] = {
     "15 100,000 lists": "[" * 100_000 + "]" * 100_000,
@@ -183,6 +215,11 @@ TEXTS: dict[str, str] = {
     "18 Infinity": RAW.replace('"units": 2', '"units": 1e999'),
     "18 minus Infinity": RAW.replace('"units": 2', '"units": -Infinity'),
     "19 a key twice": RAW.replace('"class_name": "Sequential"', '"class_name": "Sequential", "class_name": "Model"', 1),
+    "19 the last of 100,000 keys twice": f'{{"class_name": "Sequential", "config": {{{NAMES}, "k99999": 2}}}}',
+    "19 100,000 unknown keys": f'{{"class_name": "Sequential", "config": {{{NAMES}}}}}',
+    "20 lines and colours": changed(name="a\n\x1b[31m../.."),
+    "20 a name that turns the line": changed(name="\u202e\u2066dense"),
+    "20 a class that looks like one": RAW.replace('"class_name": "Dense"', '"class_name": "D\\u0435nse"'),
     "20 half a character": RAW.replace('"name": "dense"', '"name": "\\ud800"'),
     "20 half a character as bytes": RAW.replace('"name": "dense"', '"name": "\ud800"'),
     "20 NUL": RAW.replace('"name": "dense"', '"name": "a\\u0000b"'),
@@ -214,6 +251,12 @@ TEXTS: dict[str, str] = {
     "25 a cycle": graph(relu("a", ("b",)), relu("b", ("a",))),
     "25 itself": graph(relu("a", ("a",))),
     "25 forward": graph(relu("a", ("b",)), relu("b", ("c",)), relu("c", ("b",))),
+    "25 40,000 edges": crowded(280),
+    "25 20,000 inputs": graph(
+        keras_files.called(keras_files.layer("Add", name="a"), [keras_files.tensor("x")] * 20_000)
+    ),
+    "25 5,000 calls": graph(relu("a", *[("x", 0, 0)] * 5000)),
+    "25 400 layers, the last one first": backwards(400),
     "25 nobody": graph(relu("a", ("nobody",))),
     "25 an output that is not there": graph(relu("a", ("x", 0, 7))),
     "25 an end that is not there": graph(relu("a", ("x",)), end=("nobody", 0, 0)),
@@ -225,7 +268,11 @@ TEXTS: dict[str, str] = {
     "27 30 times Bidirectional": wrapped("Bidirectional", 30),
     "27 45 times TimeDistributed": wrapped("TimeDistributed", 45),
     "27 20 times a stack of cells": wrapped("StackedRNNCells", 20, "cells"),
+    "27 3,000 cells": stacked(3000),
+    "27 models 40 deep": json.dumps(deep_models(40)),
     "27 30 times RNN": wrapped("RNN", 30, "cell"),
+    "28 a path alone": json.dumps("/etc/passwd"),
+    "28 no path": json.dumps(""),
     "28 a path for an activation": changed(activation="/etc/passwd"),
     "28 a URL for an initializer": changed(kernel_initializer="http://localhost:9/x"),
     "28 a path for a dtype": changed(dtype="../../etc/passwd"),
@@ -234,6 +281,23 @@ TEXTS: dict[str, str] = {
     "29 a negative length": source([None, -3, 3]),
     "29 a shape of 1,000 axes": source([1] * 1000),
     "29 units whose product overflows": layer("LSTM", units=2**31 - 1),
+    **{
+        f"29 {kind} of 2^31": layer(kind, **config)
+        for kind, config in {
+            "Conv1D": {"filters": 2**31 - 1, "kernel_size": [2**31 - 1], "dilation_rate": [2**31 - 1]},
+            "ZeroPadding1D": {"padding": 2**62},
+            "UpSampling1D": {"size": 2**62},
+            "RepeatVector": {"n": 2**62},
+            "Cropping1D": {"cropping": 2**31},
+            "MaxPooling1D": {"pool_size": 2**62},
+            "Embedding": {"input_dim": 2**40, "output_dim": 2**40},
+            "Reshape": {"target_shape": [2**31 - 1, 2**31 - 1, -1]},
+            "Permute": {"dims": list(range(1, 1000))},
+            "LayerNormalization": {"axis": list(range(100_000))},
+            "EinsumDense": {"equation": "ab" * 50_000 + "->a", "output_shape": [4]},
+            "MultiHeadAttention": {"num_heads": 2**31, "key_dim": 2**31},
+        }.items()
+    },
     "30 a class of the future": RAW.replace('"module": "keras"', '"module": "keras4"', 1).replace(
         '"Sequential"', '"Sequential2"', 1
     ),

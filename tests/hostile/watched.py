@@ -26,6 +26,7 @@ class _Watch:
         self.done: list[str] = []
         self.given: set[str] = set()
         self.folders: tuple[str, ...] = ()
+        self.below = False
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.on:
@@ -38,6 +39,8 @@ class _Watch:
             self.done.append(f"exec {arguments[0].co_filename}"[:300])
         elif event == "open" and isinstance(arguments[0], str) and arguments[0] != OURS:
             path = os.path.realpath(arguments[0])
+            if self.below and not os.path.isabs(arguments[0]) and ".." not in arguments[0].split(os.sep):
+                return  # in a folder that is open: the hook is not told which
             if path in self.given or path.startswith(self.folders):
                 return
             if not _installed(path) or arguments[2] & WRITES:
@@ -48,20 +51,25 @@ _WATCH = _Watch()
 
 
 @contextmanager
-def watched(files: Iterable[str]) -> Iterator[list[str]]:
-    """Within it, whatever is done is written down, but that these files, or files in these folders, are read."""
+def watched(files: Iterable[str], below: bool = False) -> Iterator[list[str]]:
+    """Within it, whatever is done is written down, but that these files, or files in these folders, are read.
+
+    With ``below``, also files of no absolute path: of a process whose own folder is empty, they are in one of those.
+    """
     if not _WATCH.there:
         sys.addaudithook(_WATCH)
         _WATCH.there = True
     given = [os.path.realpath(file) for file in files]
     _WATCH.given, _WATCH.folders = set(given), tuple(file + os.sep for file in given if os.path.isdir(file)) or ("\0",)
-    _WATCH.done, _WATCH.on = [], True
+    _WATCH.done, _WATCH.below, _WATCH.on = [], below, True
     try:
         yield _WATCH.done
     finally:
         _WATCH.on = False
 
 
+INSTALLED = [sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(lstmcore.__file__)), "/proc", "<frozen"]
+
+
 def _installed(path: str) -> bool:
-    roots = (sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(lstmcore.__file__)), "/proc", "<frozen")
-    return path.startswith(roots)
+    return path.startswith(tuple(INSTALLED))

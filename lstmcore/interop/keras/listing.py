@@ -73,9 +73,7 @@ def _found(file: Hdf5File, key: str) -> str | None:
 
 
 def _arrays(file: Hdf5File) -> tuple[Listed, ...]:
-    return tuple(
-        Listed(path, found.shape, found.dtype or found.stored) for path, found in file.datasets.items()
-    )
+    return tuple(Listed(path, found.shape, found.dtype or found.stored) for path, found in file.datasets.items())
 
 
 def _about(container: str, description: Any, version: str | None, backend: str | None, name: str) -> dict[str, Any]:

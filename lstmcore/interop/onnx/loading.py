@@ -1,7 +1,7 @@
 """An ONNX file read safely: sizes checked before anything is made of them, and no file beside it but in its folder.
 
 Nothing in an ONNX file is code, but it can name other files, claim sizes that it does not have, and refer to ops that
-nobody knows. All of that is refused here, with one error each (tests/interop/onnx/test_hostile.py).
+nobody knows. All of that is refused here, with one error each (tests/hostile/test_onnx.py).
 """
 
 from __future__ import annotations

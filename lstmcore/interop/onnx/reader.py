@@ -24,7 +24,7 @@ from lstmcore.interop.onnx.loading import Loaded, array
 from lstmcore.interop.onnx.values import Array, Filled, Flow, Given, Known, Ramp
 from lstmcore.ops import Kind, Op
 from lstmcore.program import Builder, Value
-from lstmcore.storage.container import is_name
+from lstmcore.storage.container import is_name, show
 
 KINDS: Mapping[str, Kind] = {"f": "float", "i": "int", "u": "int", "b": "bool"}
 # What comes of an attribute of another type, a number out of range, numbers of shapes that do not fit.
@@ -141,7 +141,8 @@ class Reader:
         return bool(node.output) and node.output[0] in self.gives
 
     def _where(self, node: Any) -> str:
-        return f"{self.loaded.name}: node {node.name or node.output[:1]!r}, {node.op_type},"
+        kind = node.op_type if node.op_type.isidentifier() else show(node.op_type)
+        return f"{self.loaded.name}: node {show(node.name or ''.join(node.output[:1]))}, {kind},"
 
     def _bind(self, node: Any, made: Sequence[Given]) -> None:
         if len([name for name in node.output if name]) > len(made):

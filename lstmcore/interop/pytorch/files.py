@@ -21,7 +21,7 @@ from lstmcore.interop.pytorch.state import Entry, from_state
 from lstmcore.interop.pytorch.states import State, open_state
 from lstmcore.interop.pytorch.targets import Fill
 from lstmcore.interop.pytorch.units import describe_all, find_units
-from lstmcore.interop.specs import specified
+from lstmcore.interop.specs import in_file, specified
 from lstmcore.layers.module import Module
 from lstmcore.models.base import BaseModel
 from lstmcore.storage.atomic import PathLike
@@ -61,7 +61,7 @@ def read(
     with open_state(path, key) as state:
         if spec is None and state.spec is None:
             raise WeightsAloneError(_no_spec(state))
-        model = specified(state.spec if spec is None else spec)
+        model = specified(_own_spec(state) if spec is None else spec)
         entries = () if map or ignore else written(model, state)
         if entries:
             take(model, entries, state)
@@ -84,7 +84,7 @@ def explain(
     with open_state(path, key) as state:
         if spec is None and state.spec is None:
             raise WeightsAloneError(_no_spec(state))
-        model = specified(state.spec if spec is None else spec)
+        model = specified(_own_spec(state) if spec is None else spec)
         return match(model, state, map, ignore)
 
 
@@ -96,6 +96,11 @@ def lists(path: PathLike) -> Listing:
         about |= {"key": state.key, "beside": list(state.beside)} if state.key else {}
         about |= {"prefix": state.prefix} if state.prefix else {}
         return Listing(arrays, {**about, **state.about})
+
+
+def _own_spec(state: State) -> Mapping[str, Any]:
+    """What the file itself says of its model."""
+    return in_file(str(state.spec), f"{state.name}, its spec")
 
 
 def _no_spec(state: State) -> str:
