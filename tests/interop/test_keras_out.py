@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -278,7 +279,9 @@ def test_training_goes_on_in_keras(name: str, told: Any) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_was_written_is_read_back(seed: str, form: str, models: Any, tmp_path: Path) -> None:
     model, _ = models[seed]
-    lc.export_model(model, tmp_path / f"m{form}")
+    kept = bool(model.states) and form != ".weights.h5"  # by a test before this one
+    with pytest.warns(UserWarning, match="no place for the states") if kept else nullcontext():
+        lc.export_model(model, tmp_path / f"m{form}")
     if form == ".weights.h5":
         back = lc.import_model(tmp_path / "m.weights.h5", spec=type(model).from_config(model.get_config()))
     else:
