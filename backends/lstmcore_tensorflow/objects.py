@@ -53,7 +53,7 @@ def from_keras(model: Any) -> BaseModel:
     return from_live(description, layers, numpy, name, str(sys.modules[library].__version__))
 
 
-def to_keras(model: BaseModel, *, compiled: bool = True) -> Any:
+def to_keras(model: BaseModel, *, compiled: bool = True, batch_first: bool = False) -> Any:
     """The model as one of Keras 3, with its weights, on the backend that Keras has in this process.
 
     ::
@@ -62,14 +62,15 @@ def to_keras(model: BaseModel, *, compiled: bool = True) -> Any:
         keras_model.fit(x, y)
 
     Keras' variables hold copies: training one changes nothing in the other. A compiled model comes compiled, with its
-    optimizer as far as it has come; ``compiled=False`` leaves that out.
+    optimizer as far as it has come; ``compiled=False`` leaves that out. ``batch_first``: of a graph whose data have the
+    batch elsewhere, Keras' model takes and gives them with the batch first.
 
     Raises:
         ExportError: Keras cannot hold this model, and what would be lost.
     """
     import keras
 
-    model = layered(model, compiled)
+    model = layered(model, compiled, batch_first)
     made = keras.models.model_from_json(json.dumps(described(model)))
     for name, arrays in lists(model):
         if not arrays:

@@ -187,7 +187,7 @@ def read_onnx(
     weights: PathLike | None,
     spec: Any,
     lengths: Mapping[str, int] | None = None,
-    batch: str | None = None,
+    batch: Any = None,
 ) -> BaseModel:
     """The model in an ONNX file, which holds architecture and weights; ``lengths`` and ``batch`` as `onnx.read`."""
     from lstmcore.interop.onnx import read

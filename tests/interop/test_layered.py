@@ -251,8 +251,8 @@ def _compiled() -> ProgramModel:
 
 
 REFUSED: dict[Callable[[], ProgramModel], str] = {
-    _open_batch: "of 'x', its batch is axis 1; in layers the batch is the first axis",
-    _no_batch: "of 'x', it has no batch",
+    _open_batch: "of 'x' the batch is axis 1, in layers the first; batch_first=True",
+    _no_batch: r"of 'x' the file fixes the samples; import_model\(path, batch=0\)",
     _folded: "leaves it with the steps of all samples as samples",
     _mixed: "Last.* takes the steps of all samples as samples",
     _stateful: "its state .* stays from call to call",
@@ -274,3 +274,13 @@ def test_without_what_compile_said(tmp_path: Path) -> None:
     model = _compiled()
     lc.export_model(model, tmp_path / "m.keras", compiled=False)
     same(model, lc.import_model(tmp_path / "m.keras"))
+
+
+def test_the_batch_comes_first_where_that_is_asked_for(tmp_path: Path) -> None:
+    model = _open_batch()
+    lc.export_model(model, tmp_path / "m.h5", batch_first=True)
+    x = np.random.default_rng(3).normal(size=(5, 2, 3)).astype("float32")
+    found = lc.import_model(tmp_path / "m.h5").predict(x.swapaxes(0, 1), verbose=0)
+    np.testing.assert_allclose(found, model.predict(x, verbose=0).swapaxes(0, 1), atol=1e-6)
+    with pytest.raises(ExportError, match="fixes the samples"):
+        lc.export_model(_no_batch(), tmp_path / "m.h5", batch_first=True)

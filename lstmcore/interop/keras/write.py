@@ -38,18 +38,19 @@ _PIECE = 1 << 13  # characters of a text beside a group of HDF5
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same model gives the same bytes
 
 
-def write_archive(model: BaseModel, path: PathLike, *, compiled: bool = True) -> None:
+def write_archive(model: BaseModel, path: PathLike, *, compiled: bool = True, batch_first: bool = False) -> None:
     """Writes a ``.keras`` file that Keras 3 loads with ``keras.models.load_model``, atomically.
 
     A compiled model arrives compiled, with its optimizer as far as it has come; ``compiled=False`` leaves that out.
-    States that stateful layers keep do not go along; a warning says so.
+    States that stateful layers keep do not go along; a warning says so. ``batch_first``: of a graph whose data have the
+    batch elsewhere, as ONNX files with time first, Keras' model takes and gives them with the batch first.
 
     Raises:
         ExportError: Keras cannot hold this model, and what would be lost.
         OSError: the file cannot be written; what was there is unchanged.
         ImportError: h5py is not installed.
     """
-    model = layered(model, compiled)
+    model = _in_layers(model, compiled, batch_first)
     data = described(model)
     config = _compile_config(model, compiled)
     _tell_lost(_states(model), path)
@@ -69,11 +70,14 @@ def write_archive(model: BaseModel, path: PathLike, *, compiled: bool = True) ->
             _copy(arrays, archive, "model.weights.h5")
 
 
-def write_hdf5_file(model: BaseModel, path: PathLike, *, compiled: bool = True, keras: int = 3) -> None:
+def write_hdf5_file(
+    model: BaseModel, path: PathLike, *, compiled: bool = True, keras: int = 3, batch_first: bool = False
+) -> None:
     """Writes a whole model, the older ``.h5``; weights alone where the path ends in ``.weights.h5``.
 
     Keras 3 loads it with ``keras.models.load_model``; one written with ``keras=2``, in the words of Keras 2, is for
-    tf.keras and tf_keras. What the optimizer remembers does not go along in such a file.
+    tf.keras and tf_keras. What the optimizer remembers does not go along in such a file. ``batch_first`` as for
+    `write_archive`.
 
     Raises:
         ExportError: that Keras cannot hold this model, and what would be lost.
@@ -83,7 +87,7 @@ def write_hdf5_file(model: BaseModel, path: PathLike, *, compiled: bool = True, 
     generation = checked("export_model", "keras", choice(2, 3), keras)
     if os.fspath(path).lower().endswith(".weights.h5"):
         return write_weights(model, path)
-    model = layered(model, compiled)
+    model = _in_layers(model, compiled, batch_first)
     data, version = (described(model), VERSION) if generation == 3 else (described_2(model), VERSION_2)
     texts: dict[str, str | list[str]] = {"model_config": json.dumps(data), "keras_version": version}
     texts[VECTORS] = _in_pieces(vectors.of_model(model))
@@ -96,6 +100,10 @@ def write_hdf5_file(model: BaseModel, path: PathLike, *, compiled: bool = True, 
     with replacing(path) as file:
         write_hdf5(file, _listed(model, texts))
     return None
+
+
+def _in_layers(model: BaseModel, compiled: bool, batch_first: bool) -> BaseModel:
+    return layered(model, compiled, checked("export_model", "batch_first", FLAG, batch_first))
 
 
 def _states(model: BaseModel) -> list[str]:

@@ -27,8 +27,10 @@ _KINDS = {"float": None, "int": "int32", "bool": "bool"}
 _CARRIED = (ops.Constant, ops.Zeros, ops.Parameter)  # not tensors between layers: what they feed has them
 
 
-def layered(model: BaseModel, compiled: bool = False) -> BaseModel:
+def layered(model: BaseModel, compiled: bool = False, batch_first: bool = False) -> BaseModel:
     """The model itself; one that is a program, as the layers that compute the same, with its weights.
+
+    ``batch_first``: the layers take and give data with the batch first, where the program has it elsewhere.
 
     Raises:
         ExportError: an op that no layer computes, by name, or data whose first axis is not the batch. ``compiled``:
@@ -40,7 +42,7 @@ def layered(model: BaseModel, compiled: bool = False) -> BaseModel:
         raise ExportError(
             f"{model.called()} came as a graph, and its layers lack what compile said; compiled=False leaves that out."
         )
-    return _Lifting(model).made()
+    return _Lifting(model).made(batch_first)
 
 
 class _Lifting:
@@ -57,9 +59,9 @@ class _Lifting:
         self.weights: list[tuple[Layer, Mapping[str, Any]]] = []
         self.makers = {name: node for node in self.program.nodes for name in node.outputs}
 
-    def made(self) -> Model:
+    def made(self, batch_first: bool) -> Model:
         """The functional model."""
-        self._check_ends()
+        self._check_ends(batch_first)
         program = self.program
         with placeholder_weights():
             inputs = [self._input(name) for name in program.inputs]
@@ -73,12 +75,15 @@ class _Lifting:
         _check(self.model, model)
         return model
 
-    def _check_ends(self) -> None:
+    def _check_ends(self, batch_first: bool) -> None:
         odd = {name: axis for name, axis in self.model.batch_axes.items() if axis != 0}
-        if odd:
-            name, axis = next(iter(odd.items()))
-            place = "it has no batch" if axis is None else f"its batch is axis {axis}"
-            raise self.error(f"of {name!r}, {place}; in layers the batch is the first axis of all data")
+        if odd and (not batch_first or None in odd.values()):
+            name, axis = min(odd.items(), key=lambda entry: entry[1] is not None)
+            if axis is None:
+                raise self.error(f"of {name!r} the file fixes the samples; import_model(path, batch=0) opens them")
+            raise self.error(
+                f"of {name!r} the batch is axis {axis}, in layers the first; batch_first=True turns it round"
+            )
         stateful = [carry.name for carry in self.program.carries if carry.stateful]
         if stateful:
             raise self.error(f"its state {stateful[0]!r} stays from call to call")

@@ -17,6 +17,7 @@ from lstmcore import layouts
 from lstmcore.errors import DamagedFileError, LstmcoreError, SpecError, UnsupportedFileError
 from lstmcore.interop import vectors
 from lstmcore.interop.onnx import patterns
+from lstmcore.interop.onnx.budget import Budget
 from lstmcore.interop.onnx.lengths import Length, Open, opened
 from lstmcore.interop.onnx.loading import DTYPES, Loaded, load
 from lstmcore.interop.onnx.program import Written, write_program
@@ -37,14 +38,18 @@ if TYPE_CHECKING:
 MOST_ENDS = 1024
 
 
-def read(path: PathLike, *, lengths: Mapping[str, int] | None = None, batch: str | None = None) -> BaseModel:
+Batch = str | int | Mapping[str, int]
+
+
+def read(path: PathLike, *, lengths: Mapping[str, int] | None = None, batch: Batch | None = None) -> BaseModel:
     """The model in an ONNX file.
 
     A file of `write` gives back the model that was written, its weights to the bit. Any other gives a
     `ProgramModel`, whose inputs and outputs are those of the file: the data have the file's shapes. ``lengths`` gives
     a number to lengths that the file leaves open, by their names; ``batch`` is the name of the one that is the batch
     (by default the first axis of the first input, if it is open in all inputs). Without one, the model runs as one
-    call on data of the file's shapes.
+    call on data of the file's shapes. A file that was made for a fixed number of samples is read for any number with
+    ``batch=0``, the axis that they are on in every input, or ``batch={"x": 0, "h0": 1}``.
 
     Raises as `loading.load`, and UnsupportedFileError, which names the node that is not read and why;
     DamagedFileError where the test vectors in the file do not come out.
@@ -54,7 +59,7 @@ def read(path: PathLike, *, lengths: Mapping[str, int] | None = None, batch: str
     if restored is not None:
         _check_vectors(loaded, *restored)
         return restored[0]
-    return _imported(loaded, dict(lengths or {}), batch)
+    return _imported(loaded, dict(lengths or {}), batch, Budget(array.size for array in loaded.arrays.values()))
 
 
 # A file of our own.
@@ -147,7 +152,7 @@ def _check_vectors(loaded: Loaded, model: BaseModel, shown: Presented) -> None:
 # Any other file.
 
 
-def _imported(loaded: Loaded, lengths: dict[str, int], batch: str | None) -> ProgramModel:
+def _imported(loaded: Loaded, lengths: dict[str, int], batch: Batch | None, budget: Budget) -> ProgramModel:
     """Read with the batch that is most likely the one; where that cannot be, with another, or without.
 
     Some exporters call lengths open for which the file then has a number: it is read for that number.
@@ -156,18 +161,22 @@ def _imported(loaded: Loaded, lengths: dict[str, int], batch: str | None) -> Pro
     if max(len(inputs), len(loaded.graph.output)) > MOST_ENDS:
         raise UnsupportedFileError(f"{loaded.name} has more than {MOST_ENDS} inputs or outputs")
     own = _symbols(loaded, inputs, lengths)
-    symbols = own if batch is not None else _one_batch(own)
-    choices = _batches(loaded, symbols, batch)
+    named = batch if isinstance(batch, str) else None
+    samples: int | None = None
+    if batch is not None and not isinstance(batch, str):
+        own, named, samples = _with_open_batch(loaded, own, batch)
+    symbols = own if named is not None else _one_batch(own)
+    choices = _batches(loaded, symbols, named)
     refused: list[tuple[int, dict[str, int], UnsupportedFileError]] = []
     for axis in choices:
-        reader = Reader(loaded, _dtype(loaded, inputs), axis)
+        reader = Reader(loaded, _dtype(loaded, inputs), axis, budget, samples)
         try:
             return _read_with(reader, inputs, own if axis is None else symbols)
         except UnsupportedFileError as error:
             refused.append((reader.done, reader.fixed, error.with_traceback(None)))  # it holds the weights
     _, fixed, told = max(refused, key=lambda entry: entry[0])
     if set(fixed) - set(lengths):
-        return _imported(loaded, {**fixed, **lengths}, batch)
+        return _imported(loaded, {**fixed, **lengths}, batch, budget)
     raise told
 
 
@@ -203,6 +212,28 @@ def _symbols(loaded: Loaded, inputs: Any, lengths: dict[str, int]) -> dict[str, 
     if unused:
         raise SpecError(f"there are no lengths called {sorted(unused)}; open are {sorted(named)}")
     return found
+
+
+def _with_open_batch(
+    loaded: Loaded, symbols: dict[str, list[Length]], batch: int | Mapping[str, int]
+) -> tuple[dict[str, list[Length]], str, int | None]:
+    """With the axes of the samples open, as one length; its name, and how many the file has, if it fixes that.
+
+    SpecError where they are not of one length.
+    """
+    axes = dict(batch) if isinstance(batch, Mapping) else dict.fromkeys(symbols, batch)
+    told = {name: tuple(row) for name, row in symbols.items()}
+    fits = set(axes) == set(symbols) and all(type(k) is int and 0 <= k < len(told[name]) for name, k in axes.items())
+    if not fits or len({told[name][k] for name, k in axes.items()}) != 1:
+        raise SpecError(
+            f"{loaded.name}: batch is {batch!r}; expected the axis of the samples, of the same length in every input, "
+            f"or the axis in each by name; the inputs have {told}"
+        )
+    taken = {n.name for row in told.values() for n in row if isinstance(n, Open)}
+    name = unique("batch", taken)
+    found = {own: [*row[: axes[own]], opened(name), *row[axes[own] + 1 :]] for own, row in symbols.items()}
+    samples = told[next(iter(axes))][next(iter(axes.values()))]
+    return found, name, samples if isinstance(samples, int) else None
 
 
 def _one_batch(symbols: dict[str, list[Length]]) -> dict[str, list[Length]]:

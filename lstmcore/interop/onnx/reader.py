@@ -7,7 +7,6 @@ program's first axis is the call, and all of ONNX's axes follow (`Flow`).
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from lstmcore import ops
 from lstmcore.axes import contiguous
 from lstmcore.errors import DamagedFileError, FileError, SpecError, UnsupportedFileError, near
+from lstmcore.interop.onnx.budget import Budget
 from lstmcore.interop.onnx.lengths import Length, Open, opened, roots, times
 from lstmcore.interop.onnx.library import onnx
 from lstmcore.interop.onnx.loading import Loaded, array
@@ -29,11 +29,6 @@ from lstmcore.storage.container import is_name, show
 KINDS: Mapping[str, Kind] = {"f": "float", "i": "int", "u": "int", "b": "bool"}
 # What comes of an attribute of another type, a number out of range, numbers of shapes that do not fit.
 _MISFITS = (TypeError, ValueError, IndexError, KeyError, AttributeError, ArithmeticError, RuntimeError)
-# What all nodes together may compute before the model runs: numbers, beside so many for each that the file holds, and
-# products of numbers; and into how many parts they may cut the model's values.
-MOST_CONSTANT, FOR_EACH = 1 << 20, 4
-MOST_PRODUCTS = 1 << 28
-MOST_PARTS = 1 << 14
 
 
 def give(*lengths: Length) -> str:
@@ -77,11 +72,15 @@ class Call:
 class Reader:
     """The program in the making, and what each value of the graph is."""
 
-    def __init__(self, loaded: Loaded, dtype: str, batch: Open | None) -> None:
+    def __init__(
+        self, loaded: Loaded, dtype: str, batch: Open | None, budget: Budget, samples: int | None = None
+    ) -> None:
         self.loaded = loaded
         self.opset = loaded.opset
         self.dtype = dtype
         self.batch = batch
+        self.samples = samples
+        """How many samples the file was made for, where its batch is open only here."""
         self.build = Builder()
         self.known: dict[str, Given] = {}
         self.weights: dict[str, Array] = {}
@@ -101,8 +100,7 @@ class Reader:
         """Lengths that the file leaves open, and for which alone it computes, as far as is known."""
         self.done = 0
         """How many nodes have been read."""
-        self._numbers = MOST_CONSTANT + FOR_EACH * sum(held.size for held in loaded.arrays.values())
-        self._products, self._parts = MOST_PRODUCTS, MOST_PARTS
+        self.budget = budget
 
     # The graph.
 
@@ -230,7 +228,7 @@ class Reader:
         """The path of a weight: the name that it has in ONNX, or one like it. The same ``key`` gives the same path."""
         unique = (name, key, array.shape) if name else object()
         if unique not in self._paths:
-            self.limit(array.size)
+            self.budget.limit(array.size)
             path = base = self._safe(name or f"{self._name}/constant")
             k = 0
             while path in self.weights:
@@ -376,22 +374,3 @@ class Reader:
                 told = flow.lengths[k] if k < len(flow.lengths) else None
                 found.append(told if isinstance(told, Open) else opened(f"{flow.value.name}[{k}]", ()))
         return found
-
-    def held(self, count: int) -> None:
-        """Notes that a node holds so many numbers itself."""
-        self._numbers += FOR_EACH * count
-
-    def limit(self, *shape: int, products: int = 0) -> None:
-        """Spends so many known numbers, and products of them; SpecError where these are more than the file is worth."""
-        count = math.prod(shape)
-        self._numbers -= count
-        self._products -= count * products
-        if self._numbers < 0 or self._products < 0:
-            told = f"it would make {shape} numbers before the model runs"
-            raise SpecError(f"{told}; with those before it, that is more than is made of a file of this size")
-
-    def parts(self, count: int) -> None:
-        """Spends parts that a value is cut into, or put together of; SpecError where they are too many."""
-        self._parts -= count
-        if self._parts < 0:
-            raise SpecError(f"it would cut its input into {count} parts; at most {MOST_PARTS} are made of all values")

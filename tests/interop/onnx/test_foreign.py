@@ -17,7 +17,8 @@ import pytest
 import torch
 import torch_models
 
-from lstmcore.errors import UnsupportedFileError
+import lstmcore as lc
+from lstmcore.errors import SpecError, UnsupportedFileError
 from lstmcore.interop.onnx import read, verify, write
 
 EXPORTED = sorted((Path(__file__).parents[1] / "data" / "exported").glob("*.onnx"))
@@ -101,6 +102,76 @@ def test_a_model_of_pytorch_with_all_lengths_fixed(name: str, tmp_path: Path) ->
     model = read(path)
     assert set(model.batch_axes.values()) == {None}  # type: ignore[attr-defined]  # a ProgramModel
     compared(path, {key: value.numpy() for key, value in example.inputs.items()}, model)
+
+
+OPENED = [
+    *("lstm_2_layers", "lstm_time_first", "lstm_states_given_2_both", "words_last_sigmoid", "crnn", "viewed"),
+    *("folded_conv", "decoding", "length_mask", "conv_stride_average"),
+]
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_the_samples_of_a_file_that_fixes_their_number(name: str, tmp_path: Path) -> None:
+    """Against the same model, exported with them open."""
+    path, fixed = tmp_path / "m.onnx", tmp_path / "fixed.onnx"
+    torch.manual_seed(3)
+    example = exported(name, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch_models, "example", lambda _: example)
+        exported(name, fixed, opened=False)
+    axes = {key: next(k for k, n in value.items() if n == "batch") for key, value in example.opened.items()}
+    one = set(axes.values())
+    model = read(fixed, batch=one.pop() if len(one) == 1 else axes)
+    assert None not in model.batch_axes.values()  # type: ignore[attr-defined]  # a ProgramModel
+    given = {key: value.numpy() for key, value in example.inputs.items()}
+    compared(path, given, model)
+    compared(path, {k: np.concatenate([v, v[::-1] if k == "x" else v], axes[k]) for k, v in given.items()}, model)
+
+
+def test_the_samples_are_where_they_were_though_another_axis_is_as_long(tmp_path: Path) -> None:
+    """(3 steps, 3 samples, 4) to (3, 3, 2, 2)."""
+    h = onnx.helper
+    shape = h.make_tensor("to", onnx.TensorProto.INT64, [4], [3, 3, 2, 2])
+    nodes = [h.make_node("Reshape", ["x", "to"], ["y"]), h.make_node("Transpose", ["y"], ["z"], perm=[3, 1, 2, 0])]
+    ends = [h.make_tensor_value_info(n, onnx.TensorProto.FLOAT, k) for n, k in (("x", [3, 3, 4]), ("z", [2, 3, 2, 3]))]
+    graph = h.make_graph(nodes, "g", ends[:1], ends[1:], [shape])
+    proto = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=9)
+    onnx.save(proto, tmp_path / "m.onnx")
+    model = read(tmp_path / "m.onnx", batch=1)
+    x = np.random.default_rng(2).normal(size=(3, 5, 4)).astype("float32")
+    np.testing.assert_array_equal(model.predict(x), x.reshape(3, 5, 2, 2).transpose(3, 1, 2, 0))
+
+
+@pytest.mark.parametrize("batch", [2, -1, True, 1.0, {"x": 0}, {"x": 0, "h": 0, "c": 1}, {"x": 0, "y": 1}], ids=repr)
+def test_where_the_samples_cannot_be(batch: Any, tmp_path: Path) -> None:
+    exported("lstm_states_given", tmp_path / "m.onnx", opened=False)
+    with pytest.raises(SpecError, match="expected the axis of the samples"):
+        read(tmp_path / "m.onnx", batch=batch)
+
+
+TO_KERAS = [
+    "lstm_time_first",
+    "gru_2_both",
+    "words_both_ends",
+    "conv_front",
+    "viewed",
+    "two_heads",
+    "directions_summed",
+]
+
+
+@pytest.mark.parametrize("name", TO_KERAS)
+def test_a_model_of_pytorch_goes_to_keras(name: str, tmp_path: Path) -> None:
+    example = exported(name, tmp_path / "m.onnx")
+    model = read(tmp_path / "m.onnx")
+    lc.export_model(model, tmp_path / "m.h5", batch_first=True)
+    found = lc.import_model(tmp_path / "m.h5")
+    (axis,) = {next(k for k, n in value.items() if n == "batch") for value in example.opened.values()}
+    x = next(iter(example.inputs.values())).numpy()
+    expected = lc.tree.leaves(model.predict(x, verbose=0))
+    outputs = lc.tree.leaves(found.predict(np.moveaxis(x, axis, 0), verbose=0))
+    for y, wanted, of in zip(outputs, expected, model.output_names, strict=True):
+        ort.agree(y, np.moveaxis(wanted, model.batch_axes[of], 0))  # type: ignore[attr-defined]  # a ProgramModel
 
 
 @pytest.mark.parametrize("name", REFUSED)

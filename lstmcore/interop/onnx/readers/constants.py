@@ -21,7 +21,7 @@ def constant(r: Reader, call: Call) -> tuple[Given, ...]:
         raise SpecError(f"a constant with {sorted(call.attributes)}; expected one value")
     ((key, value),) = call.attributes.items()
     if key == "value":
-        r.held(value.size)
+        r.budget.held(value.size)
         return (Known(value, call.outputs[0]),)
     if key not in dtypes:
         raise SpecError(f"a constant of the form {key!r} is not read")
@@ -49,7 +49,7 @@ def constant_of_shape(r: Reader, call: Call) -> tuple[Given, ...]:
     if any(isinstance(n, Open) for n in lengths):
         return (Filled(value[0].item(), tuple(lengths)),)
     whole = [n for n in lengths if not isinstance(n, Open)]
-    r.limit(*whole)
+    r.budget.limit(*whole)
     return (Known(np.full(whole, value[0])),)
 
 
@@ -65,7 +65,7 @@ def range_(r: Reader, call: Call) -> tuple[Given, ...]:
     start, stop, step = (end.array.reshape(()).item() for end in ends)
     if step == 0:
         raise SpecError("its step is 0")
-    r.limit(max(int((stop - start) / step) + 1, 0))
+    r.budget.limit(max(int((stop - start) / step) + 1, 0))
     return (Known(np.arange(start, stop, step).astype(ends[0].array.dtype)),)
 
 
@@ -119,7 +119,7 @@ def expand(r: Reader, call: Call) -> tuple[Given, ...]:
     if isinstance(x, Known):
         whole = [n for n in lengths if not isinstance(n, Open)]
         if len(whole) == len(lengths):
-            r.limit(*np.broadcast_shapes(x.array.shape, tuple(whole)))
+            r.budget.limit(*np.broadcast_shapes(x.array.shape, tuple(whole)))
             return (Known(np.broadcast_to(x.array, np.broadcast_shapes(x.array.shape, tuple(whole))), x.name),)
         lengths = _wider(x.array.shape, lengths)
         if x.array.size and (x.array == x.array.reshape(-1)[0]).all():

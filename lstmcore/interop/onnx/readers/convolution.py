@@ -185,7 +185,7 @@ def _every(r: Reader, x: Value, start: int, step: int, count: int) -> Value:
     """Rows start, start + step, ... of axis 1."""
     if step == 1:
         return r.op(ops.Slice(1, start, start + count), x)
-    r.parts(count)
+    r.budget.parts(count)
     rows = [r.op(ops.Slice(1, start + k * step, start + k * step + 1), x) for k in range(count)]
     return rows[0] if count == 1 else r.op(ops.Concat(1, count), *rows)
 

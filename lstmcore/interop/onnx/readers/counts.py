@@ -268,7 +268,7 @@ def summed(r: Reader, x: Value) -> Value:
 def _known_one_hot(r: Reader, call: Call, ids: Array, depth: Array, values: Array) -> Known:
     count = int(depth.reshape(-1)[0])
     axis = int(call.number("axis", -1))
-    r.limit(*ids.shape, count)
+    r.budget.limit(*ids.shape, count)
     same = np.expand_dims(ids, axis) % count == np.arange(count).reshape(
         [-1] + [1] * (-1 - axis if axis < 0 else ids.ndim - axis)
     )
@@ -289,7 +289,7 @@ def one_hot(r: Reader, call: Call) -> tuple[Given, ...]:
     if call.number("axis", -1) not in (-1, ids.rank) or values.array.tolist() != [0, 1] or ids.kind != "int":
         raise SpecError("expected ids, the last axis and the values 0 and 1")
     count = int(depth.array.reshape(-1)[0])
-    r.limit(count)
+    r.budget.limit(count)
     value = r.op(ops.OneHot(count), ids.value, r.float_like(ids))
     return (Flow(value, ids.batch, (*r.lengths(ids), count)),)
 

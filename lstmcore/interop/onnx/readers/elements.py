@@ -29,7 +29,7 @@ def _function(make: Callable[[Call], Function], fold: Folded | None = None) -> R
         if isinstance(x, Known):
             if fold is None:
                 raise SpecError("it is given known numbers, of which it is not computed")
-            r.limit(x.array.size)
+            r.budget.limit(x.array.size)
             return (Known(np.asarray(fold(x.array))),)
         if isinstance(x, Filled) and fold is not None:
             return (Filled(np.asarray(fold(np.float64(x.number))).item(), x.shape),)
@@ -105,7 +105,7 @@ def clip(r: Reader, call: Call) -> tuple[Given, ...]:
         if given is not None:
             ends[k] = float(_whole(given).reshape(()))
     if isinstance(x, Known):
-        r.limit(x.array.size)
+        r.budget.limit(x.array.size)
         return (Known(np.clip(x.array, ends[0], ends[1])),)
     flow = r.flow(x)
     if ends == [0.0, 6.0]:
@@ -171,7 +171,7 @@ def _unary(name: str, fold: Folded) -> Read:
         call.only()
         x = call.at(0)
         if isinstance(x, Known):
-            r.limit(x.array.size)
+            r.budget.limit(x.array.size)
             return (Known(np.asarray(fold(x.array))),)
         flow = r.flow(x)
         return (Flow(r.op(ops.Unary(name), flow.value), flow.batch, flow.lengths),)
@@ -310,7 +310,7 @@ def equal(r: Reader, call: Call) -> tuple[Given, ...]:
 def where(r: Reader, call: Call) -> tuple[Given, ...]:
     given = tuple(call.at(k) for k in range(3))
     if all(isinstance(entry, Known) for entry in given) and given[0].whole:  # type: ignore[union-attr]  # Known
-        r.limit(*np.broadcast_shapes(*(entry.array.shape for entry in given if isinstance(entry, Known))))
+        r.budget.limit(*np.broadcast_shapes(*(entry.array.shape for entry in given if isinstance(entry, Known))))
         return (Known(np.where(*(entry.array for entry in given if isinstance(entry, Known)))),)
     condition, x, other = given
     if isinstance(condition, Known) and condition.whole and (condition.array.all() or not condition.array.any()):
@@ -329,7 +329,7 @@ def cast(r: Reader, call: Call) -> tuple[Given, ...]:
         raise SpecError(f"it casts to the type {call.number('to', 0)}, which is not read")
     x = call.at(0)
     if isinstance(x, Known):
-        r.limit(x.array.size)
+        r.budget.limit(x.array.size)
         return (Known(x.array.astype(to) if x.whole else x.array, x.name, not x.whole and to[0] == "f"),)
     if isinstance(x, Ramp):
         return (x,)

@@ -35,7 +35,7 @@ def filled(name: str, fold: Folded, a: Known | Filled, b: Known | Filled) -> Fil
 
 
 def two(r: Reader, name: str, fold: Folded, a: Known, b: Known) -> Known:
-    r.limit(*np.broadcast_shapes(a.array.shape, b.array.shape))
+    r.budget.limit(*np.broadcast_shapes(a.array.shape, b.array.shape))
     if a.whole and b.whole:
         with np.errstate(all="ignore"):
             return Known(np.asarray(fold(a.array, b.array)))

@@ -25,9 +25,9 @@ def matmul(r: Reader, call: Call) -> tuple[Given, ...]:
         inner = a.array.shape[-1] if a.rank else 1
         if a.rank > 1 and b.rank > 1:
             stacked = np.broadcast_shapes(a.array.shape[:-2], b.array.shape[:-2])
-            r.limit(*stacked, a.array.shape[-2], b.array.shape[-1], products=inner)
+            r.budget.limit(*stacked, a.array.shape[-2], b.array.shape[-1], products=inner)
         else:
-            r.limit(max(a.array.size, b.array.size), products=1)
+            r.budget.limit(max(a.array.size, b.array.size), products=1)
         return (Known(np.matmul(a.array, b.array)),)
     a = r.flow(a) if isinstance(a, Filled) else a
     b = r.flow(b) if isinstance(b, Filled) else b

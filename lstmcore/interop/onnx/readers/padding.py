@@ -100,7 +100,7 @@ def tile(r: Reader, call: Call) -> tuple[Given, ...]:
         raise SpecError("its repeats depend on the numbers of the input")
     times = given.lengths()
     if isinstance(x, Known) and given.whole:
-        r.limit(*(n * int(t) for n, t in zip(x.array.shape, given.array.tolist(), strict=True)))
+        r.budget.limit(*(n * int(t) for n, t in zip(x.array.shape, given.array.tolist(), strict=True)))
         return (Known(np.tile(x.array, given.array.tolist())),)
     flow = r.flow(x)
     for axis, count in enumerate(times):
@@ -115,7 +115,7 @@ def tile(r: Reader, call: Call) -> tuple[Given, ...]:
 def _tiled(r: Reader, x: Flow, axis: int, count: Length) -> Flow:
     if isinstance(count, Open):
         raise SpecError(f"it repeats an axis {count} times, which is open; {give(count)}")
-    r.parts(count)
+    r.budget.parts(count)
     return joined(r, [x] * count, axis)
 
 

@@ -159,7 +159,7 @@ def _one_slice(r: Reader, x: Flow, axis: int, start: int, end: int, step: int) -
     if length is None:
         raise SpecError("every other entry of an open axis; give lengths=")
     places = range(length)[slice(start, None if step < 0 and end <= -FAR else end, step)]
-    r.parts(len(places))
+    r.budget.parts(len(places))
     return taken(r, x, axis, places)
 
 
@@ -186,7 +186,7 @@ def taken(r: Reader, x: Flow, axis: int, places: Sequence[int]) -> Flow:
             runs[-1].append(place)
         else:
             runs.append([place])
-    r.parts(len(runs))
+    r.budget.parts(len(runs))
     parts = [sliced(r, x, axis, run[0], None if run[-1] == -1 else run[-1] + 1) for run in runs]
     return joined(r, parts, axis)
 
@@ -197,7 +197,7 @@ def gather(r: Reader, call: Call) -> tuple[Given, ...]:
     axis = int(call.number("axis", 0)) % max(data.rank, 1)
     if isinstance(data, Known):
         if isinstance(at, Known):
-            r.limit(at.array.size, *data.array.shape[:axis], *data.array.shape[axis + 1 :])
+            r.budget.limit(at.array.size, *data.array.shape[:axis], *data.array.shape[axis + 1 :])
             return (Known(np.take(data.array, at.array.astype(np.int64), axis)),)
         return (_embedded(r, data, r.flow(at), axis),)
     if isinstance(at, Flow) and at.rows is not None and isinstance(data, Flow) and axis == 0:

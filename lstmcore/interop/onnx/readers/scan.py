@@ -122,7 +122,7 @@ def run(
 
     ``known`` is what else the body is given, the same at each step.
     """
-    inside = Reader(r.loaded, r.dtype, r.batch)
+    inside = Reader(r.loaded, r.dtype, r.batch, r.budget, r.samples)
     outer = _outer(r, body)
     every = {**states, **{key: State(flow) for key, flow in outer.items()}}
     inside.known |= {key: value for key, value in r.known.items() if not isinstance(value, Flow)}

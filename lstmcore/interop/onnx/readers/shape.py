@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
-from lstmcore.interop.onnx.lengths import Length, Open, plus, quotient, times
+from lstmcore.interop.onnx.lengths import Length, Open, plus, quotient, roots, times
 from lstmcore.interop.onnx.reader import Call, Reader, give
 from lstmcore.interop.onnx.values import Filled, Flow, Given, Known, Ramp
 from lstmcore.program import Value
@@ -95,7 +96,27 @@ def reshape(r: Reader, call: Call) -> tuple[Given, ...]:
     if any(n == 0 and k >= len(have) for k, n in enumerate(target)):
         raise SpecError(f"its shape {target} copies an axis that {have} does not have")
     target = [have[k] if n == 0 else n for k, n in enumerate(target)]
-    return (shaped(r, flow, _resolved(have, target)),)
+    return (shaped(r, flow, _resolved(have, _left_over(r, flow, target))),)
+
+
+def _left_over(r: Reader, x: Flow, target: list[Length]) -> list[Length]:
+    """The target with a number for its -1 where the file was made for a number of samples, and may say it elsewhere."""
+    numbers = [_as_made(r, n) for n in r.lengths(x)]
+    others = [n for n in target if isinstance(n, int) and n > 0]
+    if r.samples is None or x.batch is None or target.count(-1) != 1 or len(others) != len(target) - 1:
+        return target
+    known = [n for n in numbers if n is not None]
+    if len(known) != len(numbers) or math.prod(known) % math.prod(others):
+        return target
+    return [math.prod(known) // math.prod(others) if n == -1 else n for n in target]
+
+
+def _as_made(r: Reader, n: Length) -> int | None:
+    """A length for the number of samples that the file was made for; None where it is open beside that."""
+    if isinstance(n, int) or r.samples is None or r.batch is None:
+        return n if isinstance(n, int) else None
+    each = quotient(n, r.batch)
+    return each * r.samples if isinstance(each, int) else None
 
 
 def _known_reshaped(x: Known, target: list[int]) -> Known:
@@ -131,9 +152,33 @@ def shaped(r: Reader, x: Flow, target: Sequence[Length]) -> Flow:
     if to is not None:
         rest = [_or_open(n) for n in (*wanted[:to], *wanted[to + 1 :])]
         return Flow(reshaped(r, x.value, rest), to, tuple(wanted))
+    told = _made_for(r, x, wanted)
+    if told is not None:
+        return shaped(r, r.unfold(x) if x.value.name in r.folded else x, told)
     if x.value.name in r.folded:
         return shaped(r, r.unfold(x), wanted)
     return _folded(r, x, have, wanted)
+
+
+def _made_for(r: Reader, x: Flow, wanted: Sequence[Length]) -> list[Length] | None:
+    """The target with the batch where it has the number of samples that the file was made for; None: it has none.
+
+    That is where as many numbers stand before it as in x; else the first axes become one.
+    """
+    assert r.batch is not None
+    inside = r.folded.get(x.value.name, x)
+    have, axis = r.lengths(inside), inside.batch
+    if r.samples is None or axis is None or r.batch.name in roots(*wanted) or have[axis] != r.batch:
+        return None
+    before = times(*have[:axis])
+    for k, n in enumerate(wanted):
+        if n == r.samples and times(*wanted[:k]) == before:
+            return [*wanted[:k], r.batch, *wanted[k + 1 :]]
+    for k in range(axis + 1, len(have) + 1):
+        first = times(*have[:k])
+        if wanted and wanted[0] == _as_made(r, first):
+            return [first, *wanted[1:]]
+    return None
 
 
 def _folded(r: Reader, x: Flow, have: list[Length], wanted: list[Length]) -> Flow:
@@ -262,7 +307,7 @@ def concat(r: Reader, call: Call) -> tuple[Given, ...]:
     given = [call.at(k) for k in range(len(call.inputs))]
     axis = int(call.number("axis", 0))
     if all(isinstance(entry, Known) for entry in given):
-        r.limit(sum(entry.array.size for entry in given if isinstance(entry, Known)))
+        r.budget.limit(sum(entry.array.size for entry in given if isinstance(entry, Known)))
         return (Known(np.concatenate([entry.array for entry in given if isinstance(entry, Known)], axis)),)
     numbers = {_number(entry) for entry in given}
     if len(numbers) == 1 and None not in numbers:
