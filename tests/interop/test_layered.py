@@ -124,6 +124,17 @@ def test_weights_used_by_two_ops_are_two_layers() -> None:
     same(g.model(second), made)
 
 
+def test_float64_stays_float64(tmp_path: Path) -> None:
+    single = both()
+    weights = {name: array.astype("float64") + 1e-12 for name, array in single.every_path().items()}
+    given = ProgramModel(single.program, weights, dtype="float64")
+    lc.export_model(given, tmp_path / "m.h5")
+    back = lc.import_model(tmp_path / "m.h5")
+    assert {array.dtype.name for array in back.get_weights()} == {"float64"}
+    x = np.random.default_rng(1).normal(size=(2, 6, 3))
+    np.testing.assert_allclose(back.predict(x, verbose=0), given.predict(x, verbose=0), rtol=0, atol=1e-14)
+
+
 def both(change: str = "") -> ProgramModel:
     """Two directions side by side on an axis of their own first, as ONNX has them."""
     g = Graph()

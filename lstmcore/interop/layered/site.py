@@ -75,7 +75,8 @@ class Site:
         """A layer, called as the node is; the same one for nodes with the same weights."""
         key = (kind, self.op, self.shift, *self.node.weights.items())
         if not self.weights or key not in self.lifting.layers:
-            self.lifting.layers[key] = kind(*options, **named, name=self.lifting.called(self.node.name))
+            common = {"name": self.lifting.called(self.node.name), "dtype": self.lifting.model.dtype}
+            self.lifting.layers[key] = kind(*options, **named, **common)
         return self.lifting.layers[key]
 
     def operation(self, function: str, *inputs: Any, **arguments: Any) -> list[Any]:
