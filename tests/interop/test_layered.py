@@ -263,7 +263,7 @@ def _compiled() -> ProgramModel:
 
 REFUSED: dict[Callable[[], ProgramModel], str] = {
     _open_batch: "of 'x' the batch is axis 1, in layers the first; batch_first=True",
-    _no_batch: r"of 'x' the file fixes the samples; import_model\(path, batch=0\)",
+    _no_batch: r"of 'x' the file fixes the samples; import_model\(path, batch=0\) or -i batch=0",
     _folded: "leaves it with the steps of all samples as samples",
     _mixed: "Last.* takes the steps of all samples as samples",
     _stateful: "its state .* stays from call to call",

@@ -80,7 +80,9 @@ class _Lifting:
         if odd and (not batch_first or None in odd.values()):
             name, axis = min(odd.items(), key=lambda entry: entry[1] is not None)
             if axis is None:
-                raise self.error(f"of {name!r} the file fixes the samples; import_model(path, batch=0) opens them")
+                raise self.error(
+                    f"of {name!r} the file fixes the samples; import_model(path, batch=0) or -i batch=0 opens them"
+                )
             raise self.error(
                 f"of {name!r} the batch is axis {axis}, in layers the first; batch_first=True turns it round"
             )

@@ -75,7 +75,9 @@ class Site:
         """A layer, called as the node is; the same one for nodes with the same weights."""
         key = (kind, self.op, self.shift, *self.node.weights.items())
         if not self.weights or key not in self.lifting.layers:
-            common = {"name": self.lifting.called(self.node.name), "dtype": self.lifting.model.dtype}
+            # what it makes then is not what the node makes, and has another name
+            name = f"{self.node.name}_at_each_step" if self.shift else self.node.name
+            common = {"name": self.lifting.called(name), "dtype": self.lifting.model.dtype}
             self.lifting.layers[key] = kind(*options, **named, **common)
         return self.lifting.layers[key]
 

@@ -47,7 +47,38 @@ def run(path: PathLike, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any
     if len(names) != len(inputs):
         raise InputError(f"{os.path.basename(os.fspath(path))} takes {', '.join(names)}; given {len(inputs)} arrays")
     given = dict(zip(names, inputs, strict=True))
+    cut = _cut(session, given)
+    if cut is not None:
+        return list(_piecewise(session, given, *cut).values()), {}
     return list(_batched(session, given).values()), {} if _axes(session) else _inside(path, given)
+
+
+def _cut(session: Any, inputs: Mapping[str, Any]) -> tuple[int, dict[str, int]] | None:
+    """Of a file that fixes fewer samples than are given: how many it takes, and their axis in each input and output.
+
+    None where all fit, or where it does not tell which axis they are on.
+    """
+    declared = {entry.name: entry.shape for entry in (*session.get_inputs(), *session.get_outputs())}
+    odd = {
+        name: [k for k, n in enumerate(declared[name]) if isinstance(n, int) and n != array.shape[k]]
+        for name, array in inputs.items()
+        if len(declared[name]) == array.ndim
+    }
+    sizes = {(declared[name][k], inputs[name].shape[k]) for name, axes in odd.items() for k in axes}
+    if len(odd) != len(inputs) or any(len(axes) != 1 for axes in odd.values()) or len(sizes) != 1:
+        return None
+    ((samples, given),) = sizes
+    ends = {e.name: [k for k, n in enumerate(e.shape) if n == samples] for e in session.get_outputs()}
+    if given % samples or any(len(axes) != 1 for axes in ends.values()):
+        return None
+    return samples, {name: axes[0] for name, axes in {**odd, **ends}.items()}
+
+
+def _piecewise(session: Any, inputs: Mapping[str, Any], samples: int, axes: Mapping[str, int]) -> dict[str, Any]:
+    whole = next(iter(inputs))
+    pieces = range(0, inputs[whole].shape[axes[whole]], samples)
+    runs = [_run(session, {n: a.take(range(k, k + samples), axes[n]) for n, a in inputs.items()}) for k in pieces]
+    return {name: np.concatenate([run[name] for run in runs], axes[name]) for name in runs[0]}
 
 
 def _inside(path: PathLike, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import torch_models
 import lstmcore as lc
 from lstmcore.errors import SpecError, UnsupportedFileError
 from lstmcore.interop.onnx import read, verify, write
+from lstmcore.interop.onnx.verify import run
 
 EXPORTED = sorted((Path(__file__).parents[1] / "data" / "exported").glob("*.onnx"))
 # What each is refused for: there is no op for it, or it depends on a length that a user must give.
@@ -126,6 +127,21 @@ def test_the_samples_of_a_file_that_fixes_their_number(name: str, tmp_path: Path
     given = {key: value.numpy() for key, value in example.inputs.items()}
     compared(path, given, model)
     compared(path, {k: np.concatenate([v, v[::-1] if k == "x" else v], axes[k]) for k, v in given.items()}, model)
+
+
+@pytest.mark.parametrize("name", ["lstm_time_first", "words_both_ends", "lstm_states_given"])
+def test_a_file_that_fixes_the_samples_judges_more(name: str, tmp_path: Path) -> None:
+    """ONNX Runtime runs it on as many at a time as it takes."""
+    path = tmp_path / "m.onnx"
+    example = exported(name, path, opened=False)
+    axes = {key: next(k for k, n in value.items() if n == "batch") for key, value in example.opened.items()}
+    model = read(path, batch=axes)
+    given = {key: value.numpy() for key, value in example.inputs.items()}
+    wide = {key: np.concatenate([value, value[::-1]], axes[key]) for key, value in given.items()}
+    outputs, _ = run(path, list(wide.values()))
+    expected = lc.tree.leaves(model.predict(wide if len(wide) > 1 else next(iter(wide.values())), verbose=0))
+    for y, ours in zip(outputs, expected, strict=True):
+        ort.agree(ours, y)
 
 
 def test_the_samples_are_where_they_were_though_another_axis_is_as_long(tmp_path: Path) -> None:
