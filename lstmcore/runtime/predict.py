@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstmcore.callbacks import CallbackList, ProgbarLogger
-from lstmcore.errors import InputError
+from lstmcore.errors import InputError, SpecError
+from lstmcore.program import Program
 from lstmcore.runtime.data import comes_in_batches, unpacked
 from lstmcore.runtime.feed import batches, feed
 from lstmcore.runtime.session import Session
@@ -75,6 +76,7 @@ def predict(session: Session, inputs: Inputs, states: dict[str, Array], callback
             callbacks.on_predict_batch_begin(k)
         made, after = session.run(batch, carries)
         carries = {name: after[name] for name in kept}
+        _check_rows(session.program, made, len(next(iter(batch.values()))))
         joined.add(made)
         if len(callbacks):
             callbacks.on_predict_batch_end(k, {"outputs": made})
@@ -82,6 +84,13 @@ def predict(session: Session, inputs: Inputs, states: dict[str, Array], callback
     outputs = joined.outputs()
     callbacks.on_predict_end()
     return outputs
+
+
+def _check_rows(program: Program, made: Sequence[Array], samples: int) -> None:
+    """SpecError for an output that has no entry for each sample: a constant, or the steps of all samples in a row."""
+    for name, y in zip(program.outputs, made, strict=True):
+        if y.shape[:1] != (samples,):
+            raise SpecError(f"output {name!r} has shape {y.shape} for {samples} samples; expected an entry for each")
 
 
 class _Joined:
