@@ -151,6 +151,8 @@ def test_data_beyond_their_file(entries: dict[str, str], told: str, tmp_path: Pa
         tensor([4, -3], raw_data=BYTES),
         tensor([2**31, 2**31, 2**31], raw_data=BYTES),
         tensor([2**62, 4], raw_data=b""),
+        tensor([0, 2**62], raw_data=b""),
+        tensor([2**62, 0]),
         tensor([1] * 100, raw_data=BYTES[:4]),
         tensor([4, 3], data_type=8),
         tensor([4, 3], data_type=99, raw_data=BYTES),

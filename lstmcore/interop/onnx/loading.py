@@ -163,6 +163,9 @@ def _initializers(loaded: Loaded, numbers: Mapping[int, memoryview]) -> dict[str
     return found
 
 
+MOST_NUMBERS = 1 << 48
+
+
 def array(loaded: Loaded, tensor: Any, numbers: memoryview | None = None) -> Array:
     """The numbers of a tensor, its size compared with its shape before they are read.
 
@@ -173,7 +176,8 @@ def array(loaded: Loaded, tensor: Any, numbers: memoryview | None = None) -> Arr
         raise UnsupportedFileError(f"{where} has the type {tensor.data_type}, which is not read")
     dtype = np.dtype(DTYPES[tensor.data_type]).newbyteorder("<")
     shape = tuple(tensor.dims)
-    if any(n < 0 for n in shape) or len(shape) > 32:
+    # without one number, a length beside 0 may still be more than an array can have
+    if any(n < 0 for n in shape) or len(shape) > 32 or math.prod(n or 1 for n in shape) > MOST_NUMBERS:
         raise DamagedFileError(f"{where} has the shape {shape[:32]}")
     count = math.prod(shape)
     data: bytes | memoryview
