@@ -85,6 +85,19 @@ def test_a_product_and_its_bias_are_one_layer() -> None:
     same(g.model(total), made)
 
 
+def test_a_product_of_the_steps_of_all_samples_and_its_bias_are_one_layer() -> None:
+    """As TensorFlow says a Dense of sequences."""
+    g = Graph()
+    x = g.build.input("x", (None, None, 4))
+    y = g.op(ops.Unfold(), g.op(ops.Affine(3, use_bias=False), g.op(ops.Fold(), x)), x)
+    model = g.model(g.op(ops.Binary("add"), y, g.op(ops.Parameter((3,)))))
+    made = layered(model)
+    assert [type(layer).__name__ for layer in made.layers] == ["InputLayer", "Dense"]
+    same(model, made)
+    with pytest.raises(ExportError, match="is no tensor between layers"):
+        layered(g.model(g.op(ops.Binary("add"), y, g.op(ops.Parameter((3,)), name="other")), y))
+
+
 def test_a_product_that_is_read_without_its_bias_too_is_no_dense_with_one() -> None:
     g, y, total = product(3)
     with pytest.raises(ExportError, match="is no tensor between layers"):

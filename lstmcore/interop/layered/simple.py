@@ -83,22 +83,34 @@ def _biased(program: Program) -> Program:
     """With each bias in the `Affine` that it is added to, where only the sum is read."""
     made_by = _makers(program)
     read = [name for node in program.nodes for name in node.inputs] + list(program.outputs)
-    return replace(program, nodes=tuple(_as_affine(node, made_by, read) or node for node in program.nodes))
+    changed: dict[str, Node] = {}
+    for node in program.nodes:
+        changed |= _with_bias(node, made_by, read)
+    return replace(program, nodes=tuple(changed.get(node.name, node) for node in program.nodes))
 
 
-def _as_affine(node: Node, made_by: Makers, read: Sequence[str | None]) -> Node | None:
-    """The `Affine` that a sum of a product and a bias is; None where it is another."""
+def _with_bias(node: Node, made_by: Makers, read: Sequence[str | None]) -> dict[str, Node]:
+    """By name, the nodes that take the place of a sum of a product and a bias; none where it is another.
+
+    Between the two may lie an `Unfold`, where the product is of the steps of all samples.
+    """
     if not isinstance(node.op, ops.Binary) or node.op.function != "add":
-        return None
-    for product, bias in itertools.permutations([made_by.get(name) for name in node.inputs]):
-        if product is None or bias is None or read.count(product.outputs[0]) > 1:
+        return {}
+    for ending, bias in itertools.permutations([made_by.get(name) for name in node.inputs]):
+        if ending is None or bias is None or not isinstance(bias.op, ops.Parameter):
             continue
-        first, second = product.op, bias.op
-        if isinstance(first, ops.Affine) and isinstance(second, ops.Parameter) and second.shape == (first.units,):
+        unfold = ending if isinstance(ending.op, ops.Unfold) else None
+        product = ending if unfold is None else made_by.get(unfold.inputs[0])
+        if product is None or any(read.count(one.outputs[0]) > 1 for one in (ending, product)):
+            continue
+        op = product.op
+        if isinstance(op, ops.Affine) and not op.use_bias and bias.op.shape == (op.units,):
             weights = {**product.weights, "bias": bias.weights["value"]}
-            if not first.use_bias:
-                return replace(node, op=ops.Affine(first.units), inputs=product.inputs, weights=weights)
-    return None
+            whole = replace(product, op=ops.Affine(op.units), weights=weights)
+            if unfold is None:
+                return {node.name: replace(whole, name=node.name, outputs=node.outputs)}
+            return {product.name: whole, node.name: replace(unfold, name=node.name, outputs=node.outputs)}
+    return {}
 
 
 def _side_by_side(program: Program) -> Program:

@@ -164,7 +164,7 @@ def _imported(loaded: Loaded, lengths: dict[str, int], batch: Batch | None, budg
     named = batch if isinstance(batch, str) else None
     samples: int | None = None
     if batch is not None and not isinstance(batch, str):
-        own, named, samples = _with_open_batch(loaded, own, batch)
+        own, named, samples = _with_open_batch(own, batch)
     symbols = own if named is not None else _one_batch(own)
     choices = _batches(loaded, symbols, named)
     refused: list[tuple[int, dict[str, int], UnsupportedFileError]] = []
@@ -215,7 +215,7 @@ def _symbols(loaded: Loaded, inputs: Any, lengths: dict[str, int]) -> dict[str, 
 
 
 def _with_open_batch(
-    loaded: Loaded, symbols: dict[str, list[Length]], batch: int | Mapping[str, int]
+    symbols: dict[str, list[Length]], batch: int | Mapping[str, int]
 ) -> tuple[dict[str, list[Length]], str, int | None]:
     """With the axes of the samples open, as one length; its name, and how many the file has, if it fixes that.
 
@@ -226,7 +226,7 @@ def _with_open_batch(
     fits = set(axes) == set(symbols) and all(type(k) is int and 0 <= k < len(told[name]) for name, k in axes.items())
     if not fits or len({told[name][k] for name, k in axes.items()}) != 1:
         raise SpecError(
-            f"{loaded.name}: batch is {batch!r}; expected the axis of the samples, of the same length in every input, "
+            f"batch is {batch!r}; expected the axis of the samples, of the same length in every input, "
             f"or the axis in each by name; the inputs have {told}"
         )
     taken = {n.name for row in told.values() for n in row if isinstance(n, Open)}
