@@ -136,6 +136,10 @@ def take(model: BaseModel, entries: Sequence[Entry], state: State) -> None:
 
     def given(path: str) -> tuple[Module, str, str, Array]:
         owner, weight = places[path]
+        gates = own[path][0].gates
+        if gates:
+            turned = _turned(owner.own_weights[weight], gates, state, own[path][0].key, path)
+            return owner, weight, path, turned
         read = {entry.key: state.read(entry.key) for entry in own[path]}
         wide = np.result_type(*(array.dtype for array in read.values()))
         array = from_state(own[path], read, wide.name)[path]
@@ -157,7 +161,7 @@ def fill(model: Module, state: State, found: Match) -> None:
         path = paths[id(rule.owner), rule.weight]
         target = rule.owner.own_weights[rule.weight]
         if rule.gates:
-            return rule.owner, rule.weight, path, _turned(rule, state, names[0], path)
+            return rule.owner, rule.weight, path, _turned(target, rule.gates, state, names[0], path)
         array = _array(target, rule.make([state.read(name) for name in names]), path, state.name)
         return rule.owner, rule.weight, path, array
 
@@ -184,12 +188,14 @@ def _give(found: Iterable[tuple[Module, str, str, Array]], name: str) -> None:
         warnings.warn(f"{name}: NaN or infinity in {', '.join(odd)}", UserWarning, stacklevel=5)
 
 
-def _turned(rule: Fill, state: State, name: str, path: str) -> Array:
-    """A matrix of theirs, transposed and its gates sorted while it is read, so that it is in memory once."""
-    target = rule.owner.own_weights[rule.weight]
+def _turned(target: Array, gates: Sequence[int], state: State, name: str, path: str) -> Array:
+    """A matrix of theirs, transposed and its gates sorted while it is read, so that it is in memory once.
+
+    ``gates`` are as those of `Fill`; the shape and dtype are those of the target.
+    """
     made = np.empty(target.shape, target.dtype)
-    units = len(made.T) // len(rule.gates)
-    places = {theirs: ours * units for ours, theirs in enumerate(rule.gates)}
+    units = len(made.T) // len(gates)
+    places = {theirs: ours * units for ours, theirs in enumerate(gates)}
     at = 0
     for block in state.blocks(name):
         cast = _cast(block, target.dtype, path, state.name)

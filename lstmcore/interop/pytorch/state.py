@@ -38,6 +38,14 @@ class Entry:
     dtype: str = ""
     numbers: tuple[float, ...] = ()
 
+    @property
+    def gates(self) -> tuple[int, ...]:
+        """Which of their gates each of ours is, where the weight is a matrix that lies transposed; else none."""
+        if self.op is None:
+            return (0,) if self.layout == "reversed" and len(self.shape) == 2 else ()
+        theirs = layouts.LAYOUTS[FORM][type(self.op)].gates
+        return () if self.port == "bias" else tuple(map(theirs.index, self.op.gates))
+
 
 def _reversed(array: Array) -> Array:
     return np.transpose(array)
