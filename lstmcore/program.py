@@ -453,6 +453,17 @@ class Builder:
 Run = Callable[..., tuple[Any, ...]]
 
 
+def live(program: Program) -> tuple[Node, ...]:
+    """The nodes on which an output depends, or a state that is kept, in their order."""
+    needed = {*program.outputs, *(carry.after for carry in program.carries if carry.stateful)}
+    kept = []
+    for node in reversed(program.nodes):
+        if not needed.isdisjoint(node.outputs):
+            kept.append(node)
+            needed |= {name for name in node.inputs if name is not None}
+    return tuple(reversed(kept))
+
+
 def interpret(
     program: Program, runs: Iterable[Run], weights: Mapping[str, Any], values: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -44,6 +44,6 @@ def _plain(site: Site, node: Node | None) -> Node | None:
         return None
     of_node = Site(site.lifting, node, {})
     given = [of_node.state(port) for port in (*node.op.states, "mask", "previous")]
-    read = [name for other in site.lifting.program.nodes for name in other.inputs] + list(site.lifting.program.outputs)
-    alone = read.count(node.outputs[0]) == 1 and not set(node.outputs[1:]) & set(read)
+    read = site.lifting.read
+    alone = read[node.outputs[0]] == 1 and not any(read[name] for name in node.outputs[1:])
     return node if alone and all(value is None for value in given) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,10 +43,10 @@ def layered(model: BaseModel, compiled: bool = False, batch_first: bool = False)
         raise ExportError(
             f"{model.called()} came as a graph, and its layers lack what compile said; compiled=False leaves that out."
         )
-    return _Lifting(model).made(batch_first)
+    return Lifting(model).made(batch_first)
 
 
-class _Lifting:
+class Lifting:
     """One program on its way to layers."""
 
     def __init__(self, model: ProgramModel) -> None:
@@ -57,6 +58,7 @@ class _Lifting:
         self.befores = {carry.before for carry in self.program.carries}
         self.layers: dict[Any, Layer] = {}
         self.weights: list[tuple[Layer, Mapping[str, Any]]] = []
+        self.read = Counter([*(n for node in self.program.nodes for n in node.inputs), *self.program.outputs])
         self.makers = {name: node for node in self.program.nodes for name in node.outputs}
 
     def made(self, batch_first: bool) -> Model:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 from lstmcore import ops
-from lstmcore.program import Node, Program
+from lstmcore.program import Node, Program, live
 
 Makers = Mapping[str | None, Node]
 
@@ -18,29 +19,26 @@ def simple(program: Program) -> Program:
     A product and the bias added to it are one `Affine`; what stands side by side on an axis of its own, and then in
     one, is side by side.
     """
-    same = {name: _origin(name, program) for name in program.values}
+    made_by = _makers(program)
+    same = {name: _origin(name, made_by, program) for name in program.values}
     nodes = [replace(node, inputs=tuple(n if n is None else same[n] for n in node.inputs)) for node in program.nodes]
     outputs = tuple(same[name] for name in program.outputs)
-    return _needed(_side_by_side(_biased(_needed(replace(program, nodes=tuple(nodes), outputs=outputs)))))
+    found = replace(program, nodes=tuple(nodes), outputs=outputs)
+    for change in (_needed, _biased, _side_by_side, _needed):
+        found = change(found)
+    return found
+
+
+def _needed(program: Program) -> Program:
+    return replace(program, nodes=live(program))
 
 
 def _makers(program: Program) -> Makers:
     return {name: node for node in program.nodes for name in node.outputs}
 
 
-def _needed(program: Program) -> Program:
-    """Without what nothing that leaves depends on."""
-    needed, kept = set(program.outputs), []
-    for node in reversed(program.nodes):
-        if needed & set(node.outputs):
-            needed |= {name for name in node.inputs if name is not None}
-            kept.append(node)
-    return replace(program, nodes=tuple(reversed(kept)))
-
-
-def _origin(name: str, program: Program) -> str:
+def _origin(name: str, made_by: Makers, program: Program) -> str:
     """The earliest value of which this one has the same numbers in the same places, as far as moves tell."""
-    made_by = _makers(program)
     while True:
         found = _before_reshapes(_before_transposes(name, made_by), made_by, program)
         if found == name:
@@ -82,14 +80,14 @@ def _taken_back(name: str, made_by: Makers, program: Program) -> str:
 def _biased(program: Program) -> Program:
     """With each bias in the `Affine` that it is added to, where only the sum is read."""
     made_by = _makers(program)
-    read = [name for node in program.nodes for name in node.inputs] + list(program.outputs)
+    read = Counter([*(name for node in program.nodes for name in node.inputs), *program.outputs])
     changed: dict[str, Node] = {}
     for node in program.nodes:
         changed |= _with_bias(node, made_by, read)
     return replace(program, nodes=tuple(changed.get(node.name, node) for node in program.nodes))
 
 
-def _with_bias(node: Node, made_by: Makers, read: Sequence[str | None]) -> dict[str, Node]:
+def _with_bias(node: Node, made_by: Makers, read: Mapping[str | None, int]) -> dict[str, Node]:
     """By name, the nodes that take the place of a sum of a product and a bias; none where it is another.
 
     Between the two may lie an `Unfold`, where the product is of the steps of all samples.
@@ -101,7 +99,7 @@ def _with_bias(node: Node, made_by: Makers, read: Sequence[str | None]) -> dict[
             continue
         unfold = ending if isinstance(ending.op, ops.Unfold) else None
         product = ending if unfold is None else made_by.get(unfold.inputs[0])
-        if product is None or any(read.count(one.outputs[0]) > 1 for one in (ending, product)):
+        if product is None or any(read[one.outputs[0]] > 1 for one in (ending, product)):
             continue
         op = product.op
         if isinstance(op, ops.Affine) and not op.use_bias and bias.op.shape == (op.units,):

@@ -13,14 +13,14 @@ from lstmcore.ops import Op
 from lstmcore.program import Node
 
 if TYPE_CHECKING:
-    from lstmcore.interop.layered.graph import _Lifting
+    from lstmcore.interop.layered.graph import Lifting
 
 
 @dataclass
 class Site:
     """A node on its way to a layer: what the layers before it made, and its own weights."""
 
-    lifting: _Lifting
+    lifting: Lifting
     node: Node
     weights: Mapping[str, Any]
 

@@ -158,7 +158,7 @@ class Graph:
             if needed.isdisjoint(node.output):
                 continue
             kept.append(node)
-            needed |= {*node.input, *_read_inside(node)}
+            needed |= {*node.input, *read_inside(node)}
             if node.op_type in OPTIONAL_OUTPUTS:
                 _drop_outputs(node, needed)
         self.nodes = kept[::-1]
@@ -174,12 +174,12 @@ def _drop_outputs(node: Any, needed: set[str]) -> None:
         node.output.pop()
 
 
-def _read_inside(node: Any) -> set[str]:
+def read_inside(node: Any) -> set[str]:
     """What the graphs within a node read."""
     found: set[str] = set()
     for attribute in node.attribute:
         if attribute.HasField("g"):
             found |= {output.name for output in attribute.g.output}
             for inner in attribute.g.node:
-                found |= {*inner.input, *_read_inside(inner)}
+                found |= {*inner.input, *read_inside(inner)}
     return found

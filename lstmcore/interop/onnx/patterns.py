@@ -15,7 +15,7 @@ import numpy as np
 
 from lstmcore import ops
 from lstmcore.errors import SpecError
-from lstmcore.interop.onnx.graph import Graph
+from lstmcore.interop.onnx.graph import Graph, read_inside
 from lstmcore.interop.onnx.loading import Loaded
 from lstmcore.interop.onnx.reader import Reader
 from lstmcore.interop.onnx.values import Fit, Flow, Given, Steps
@@ -194,21 +194,11 @@ class _Search:
                 continue
             kept.add(id(node))
             give = found.gives.get(name)
-            reads = [n for leaf, n in give[1].items() if leaf in LEAVES] if give else [*node.input, *_inside(node)]
+            reads = [n for leaf, n in give[1].items() if leaf in LEAVES] if give else [*node.input, *read_inside(node)]
             fresh = set(reads) - seen
             seen |= fresh
             waiting += sorted(fresh)
         return [node for node in self.graph.node if id(node) in kept]
-
-
-def _inside(node: Any) -> set[str]:
-    found: set[str] = set()
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            found |= {entry.name for entry in attribute.g.output}
-            for inner in attribute.g.node:
-                found |= {*inner.input, *_inside(inner)}
-    return found
 
 
 def _told(node: Any) -> list[bytes]:

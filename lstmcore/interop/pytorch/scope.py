@@ -12,7 +12,7 @@ from lstmcore.interop.pytorch.state import Entry
 from lstmcore.interop.pytorch.text import atom, identifier
 from lstmcore.naming import unique
 from lstmcore.ops import Kind, Last, Reverse, Shape, Tensor
-from lstmcore.program import Node, Noise, Program
+from lstmcore.program import Node, Noise, Program, live
 
 LONGEST = 48  # name of an attribute
 INLINE = 50  # the longest expression that goes into the next one
@@ -359,17 +359,6 @@ class Site:
         """An entry for one of its weights."""
         shape = self.shape(port)
         return Entry(key, shape[::-1] if layout == "reversed" else shape, self.path(port), layout, **more)
-
-
-def live(program: Program) -> list[Node]:
-    """The nodes on which an output depends, or a state that is kept."""
-    needed = {*program.outputs, *(carry.after for carry in program.carries if carry.stateful)}
-    kept = []
-    for node in reversed(program.nodes):
-        if not needed.isdisjoint(node.outputs):
-            kept.append(node)
-            needed |= {name for name in node.inputs if name is not None}
-    return kept[::-1]
 
 
 def readers(program: Program, nodes: Sequence[Node]) -> dict[str, list[int]]:
