@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from lstmcore import ops
 from lstmcore.program import Node, Program, live
@@ -19,8 +20,7 @@ def simple(program: Program) -> Program:
     A product and the bias added to it are one `Affine`; what stands side by side on an axis of its own, and then in
     one, is side by side.
     """
-    made_by = _makers(program)
-    same = {name: _origin(name, made_by, program) for name in program.values}
+    same = _origins(program)
     nodes = [replace(node, inputs=tuple(n if n is None else same[n] for n in node.inputs)) for node in program.nodes]
     outputs = tuple(same[name] for name in program.outputs)
     found = replace(program, nodes=tuple(nodes), outputs=outputs)
@@ -37,44 +37,44 @@ def _makers(program: Program) -> Makers:
     return {name: node for node in program.nodes for name in node.outputs}
 
 
-def _origin(name: str, made_by: Makers, program: Program) -> str:
-    """The earliest value of which this one has the same numbers in the same places, as far as moves tell."""
-    while True:
-        found = _before_reshapes(_before_transposes(name, made_by), made_by, program)
-        if found == name:
-            return name
-        name = found
+def _origins(program: Program) -> dict[str, str]:
+    """For each value the earliest one with the same numbers in the same places, as far as moves tell.
+
+    Values that reshapes alone lie between are the same where their shapes are, values that transposes lie between where
+    their axes are.
+    """
+    made_by = _makers(program)
+    same = {name: name for name in program.values}
+    by_shape: dict[str, dict[Any, str]] = {}
+    by_axes: dict[str, tuple[tuple[int, ...], dict[Any, str]]] = {}
+    for node in program.nodes:
+        if not node.inputs or node.inputs[0] is None:
+            continue
+        source, made = same[node.inputs[0]], node.outputs[0]
+        shape = program.values[source].shape
+        if isinstance(node.op, ops.Reshape):
+            shapes = by_shape.setdefault(source, {shape: source})
+            same[made] = shapes.setdefault(program.values[made].shape, made)
+            by_shape[same[made]] = shapes
+        elif isinstance(node.op, ops.Transpose):
+            own = tuple(range(len(shape)))
+            before, places = by_axes.setdefault(source, (own, {own: source}))
+            axes = tuple(before[k] for k in node.op.axes)
+            same[made] = places.setdefault(axes, made)
+            by_axes[same[made]] = axes, places
+        elif isinstance(node.op, ops.Slice):
+            part = _taken_back(node.op, made_by.get(source), program)
+            same[made] = made if part is None else same[part]
+    return same
 
 
-def _before_reshapes(name: str, made_by: Makers, program: Program) -> str:
-    """The earliest value of its shape that reshapes, and what is put side by side and taken back, come from."""
-    shape, found, at = program.values[name].shape, name, _taken_back(name, made_by, program)
-    while at in made_by and isinstance(made_by[at].op, ops.Reshape):
-        at = _taken_back(str(made_by[at].inputs[0]), made_by, program)
-        found = at if program.values[at].shape == shape else found
-    return found
-
-
-def _before_transposes(name: str, made_by: Makers) -> str:
-    """The earliest value that transposes alone lead from to this one, with its axes where they were."""
-    found, at = name, name
-    axes: list[int] = []
-    while at in made_by and isinstance(op := made_by[at].op, ops.Transpose):
-        at, axes = str(made_by[at].inputs[0]), [op.axes[k] for k in axes or range(len(op.axes))]
-        found = at if axes == sorted(axes) else found
-    return found
-
-
-def _taken_back(name: str, made_by: Makers, program: Program) -> str:
+def _taken_back(cut: ops.Slice, joined: Node | None, program: Program) -> str | None:
     """Of a slice that takes one of several values of length 1 that were put side by side, that value."""
-    cut = made_by.get(name)
-    joined = None if cut is None or not isinstance(cut.op, ops.Slice) else made_by.get(cut.inputs[0])
-    slice, concat = cut.op if cut is not None else None, joined.op if joined is not None else None
-    if joined is None or not isinstance(slice, ops.Slice) or not isinstance(concat, ops.Concat):
-        return name
-    ones = slice.axis == concat.axis and all(program.values[str(n)].shape[slice.axis] == 1 for n in joined.inputs)
-    taken = joined.inputs[slice.start : slice.stop] if ones else ()
-    return str(taken[0]) if len(taken) == 1 else name
+    if joined is None or not isinstance(joined.op, ops.Concat) or joined.op.axis != cut.axis:
+        return None
+    ones = all(program.values[str(n)].shape[cut.axis] == 1 for n in joined.inputs)
+    taken = joined.inputs[cut.start : cut.stop] if ones else ()
+    return str(taken[0]) if len(taken) == 1 else None
 
 
 def _biased(program: Program) -> Program:
