@@ -191,6 +191,18 @@ def test_what_stands_side_by_side_otherwise_stays(axis: int) -> None:
     same(model, layered(model))
 
 
+@pytest.mark.parametrize(("length", "axis"), [(1, 1), (2, 1), (1, 2)])
+def test_one_of_what_was_put_side_by_side(length: int, axis: int) -> None:
+    """It is taken back where each has length 1, and the slice is along the same axis."""
+    g = Graph()
+    x = g.build.input("x", (None, length, 3))
+    both = g.op(ops.Concat(1, 2), *(g.op(ops.Unary(f), x) for f in ("sin", "cos")))
+    model = g.model(g.op(ops.Slice(axis, 1, 2), both))
+    made = layered(model)
+    assert (len(made.layers) == 2) == ((length, axis) == (1, 1))
+    same(model, made)
+
+
 def masked(zeros: bool) -> ProgramModel:
     g = Graph()
     x, lengths = g.build.input("x", (None, 6, 3)), g.build.input("m", (None, 6), "bool")
