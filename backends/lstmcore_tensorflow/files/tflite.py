@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 import lstmcore
 from lstmcore.errors import DamagedFileError, ExportError, ForeignFileError, UnsafeFileError
 from lstmcore.interop import vectors
+from lstmcore.interop.pieces import piecewise
 from lstmcore.interop.presented import Presented, present
 from lstmcore.interop.vectors import Verification
 from lstmcore.layers.options import FLAG, POSITIVE, checked
@@ -181,9 +183,7 @@ def _in_pieces(call: Callable[..., dict[str, Any]], details: Mapping[str, Any]) 
         step = min(fixed) if fixed else -1
         if len(fixed | samples) != 2 or len(samples) != 1 or step < 1 or max(samples) % step:
             return call(given)
-        places = range(0, max(samples), step)
-        parts = [call({name: array[k : k + step] for name, array in given.items()}) for k in places]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return piecewise(call, given, step, defaultdict(int))
 
     return calls
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from lstmcore.interop import vectors
 from lstmcore.interop.onnx.library import onnxruntime
 from lstmcore.interop.onnx.loading import load
 from lstmcore.interop.onnx.write import AXES
+from lstmcore.interop.pieces import piecewise
 from lstmcore.interop.vectors import Verification
 from lstmcore.storage.atomic import PathLike
 
@@ -49,7 +51,7 @@ def run(path: PathLike, inputs: Sequence[Any]) -> tuple[list[Any], dict[str, Any
     given = dict(zip(names, inputs, strict=True))
     cut = _cut(session, given)
     if cut is not None:
-        return list(_piecewise(session, given, *cut).values()), {}
+        return list(piecewise(partial(_run, session), given, *cut).values()), {}
     return list(_batched(session, given).values()), {} if _axes(session) else _inside(path, given)
 
 
@@ -72,13 +74,6 @@ def _cut(session: Any, inputs: Mapping[str, Any]) -> tuple[int, dict[str, int]] 
     if given % samples or any(len(axes) != 1 for axes in ends.values()):
         return None
     return samples, {name: axes[0] for name, axes in {**odd, **ends}.items()}
-
-
-def _piecewise(session: Any, inputs: Mapping[str, Any], samples: int, axes: Mapping[str, int]) -> dict[str, Any]:
-    whole = next(iter(inputs))
-    pieces = range(0, inputs[whole].shape[axes[whole]], samples)
-    runs = [_run(session, {n: a.take(range(k, k + samples), axes[n]) for n, a in inputs.items()}) for k in pieces]
-    return {name: np.concatenate([run[name] for run in runs], axes[name]) for name in runs[0]}
 
 
 def _inside(path: PathLike, given: Mapping[str, Any]) -> dict[str, Any]:
